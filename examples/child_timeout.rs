@@ -1,0 +1,42 @@
+//! Gives a command five seconds, then kills it.
+//!
+//! `child_timeout [COMMAND [ARGUMENT…]]`
+
+use procwait::ChildExt as _;
+use std::{env, io, process::Command, time::Duration};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn main() -> io::Result<()> {
+    let mut arguments = env::args_os().skip(1);
+    let mut command = match arguments.next() {
+        Some(program) => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+        None => takes_a_minute(),
+    };
+    let mut child = command.spawn()?;
+    println!("giving {command:?} {TIMEOUT:?}");
+    match child.wait_timeout(TIMEOUT)? {
+        Some(status) => println!("it ended by itself: {status}"),
+        None => {
+            child.kill()?;
+            println!("it had to be killed: {}", child.wait()?);
+        }
+    }
+    Ok(())
+}
+
+fn takes_a_minute() -> Command {
+    if cfg!(windows) {
+        let mut command = Command::new("ping");
+        command.args(["-n", "60", "127.0.0.1"]);
+        command
+    } else {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        command
+    }
+}

@@ -1,0 +1,50 @@
+//! The means of waiting: one file per mechanism, the event backends all with
+//! the same small face.
+//!
+//! - `Event::BACKEND` names it, `Event::OPEN` and `Event::WAIT` its calls;
+//! - `open(pid)` takes hold of a process;
+//! - `wait(deadline)` sleeps until its exit (true) or the deadline (false);
+//! - `exit()` is how it exited, once it has;
+//! - `is_reaped()` is whether its pid may have come to mean another process;
+//! - `as_fd()` is what a reactor can wait for.
+
+use std::fmt;
+
+mod polling;
+pub(crate) use polling::Polling;
+
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "linux")] {
+        mod pidfd;
+        pub(crate) use pidfd::PidFd as Event;
+    } else {
+        mod none;
+        pub(crate) use none::NoEvent as Event;
+    }
+}
+
+/// A means of waiting for a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// A pidfd and `ppoll`: Linux 5.3 and later.
+    PidFd,
+    /// `kevent` with `EVFILT_PROC`: macOS and the BSDs.
+    Kqueue,
+    /// A process handle and `WaitForSingleObject`: Windows.
+    Handle,
+    /// Looking again and again, with pauses of 0.1 ms that double up to 40 ms:
+    /// everywhere.
+    Polling,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::PidFd => "pidfd",
+            Backend::Kqueue => "kqueue",
+            Backend::Handle => "process handle",
+            Backend::Polling => "polling",
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! Systems without events for the exit of any process: illumos, Solaris, AIX
+//! and others. They poll.
+
+use crate::{Backend, Exit, deadline::Deadline, pid::Pid};
+use std::{io, os::fd::BorrowedFd};
+
+#[derive(Debug)]
+pub(crate) enum NoEvent {}
+
+impl NoEvent {
+    pub(crate) const BACKEND: Option<Backend> = None;
+    pub(crate) const OPEN: &str = "";
+    pub(crate) const WAIT: &str = "";
+
+    pub(crate) fn open(_: Pid) -> io::Result<NoEvent> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn wait(&self, _: Deadline) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match *self {}
+    }
+
+    pub(crate) fn is_reaped(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong.
+
+use crate::Backend;
+use std::io;
+
+/// Why a process could not be waited for.
+///
+/// Each names the pid it is about; [`Os`](Error::Os) also the system call that
+/// failed and the OS's reason. An `io::Error` made `From` it has the kind one
+/// would match on: `InvalidInput`, `NotFound`, `Unsupported`, or the kind of
+/// the OS's own error.
+///
+/// ```
+/// use procwait::Error;
+/// use std::io;
+///
+/// let error = procwait::wait_pid(0, None).unwrap_err();
+/// assert!(matches!(error, Error::InvalidPid { pid: 0 }));
+/// assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// 0, or no pid that this OS could give to a process. Negative and zero
+    /// pids mean groups of processes to Unix; they never reach it.
+    #[error("{pid} cannot be a process id")]
+    InvalidPid {
+        /// The pid that was asked for.
+        pid: u32,
+    },
+
+    /// No process has this pid. The id of a thread that is not its process's
+    /// first is no process's.
+    #[error("no process has the id {pid}")]
+    NotFound {
+        /// The pid that was asked for.
+        pid: u32,
+    },
+
+    /// [`Process::open_with`](crate::Process::open_with) was asked for a
+    /// backend that this OS does not have, or not in this version, or that its
+    /// sandbox forbids.
+    #[error("waiting by {backend} is not available here")]
+    Unsupported {
+        /// The backend that was asked for.
+        backend: Backend,
+    },
+
+    /// A system call failed, and nothing else could answer in its place.
+    #[error("{call} failed for process {pid}: {source}")]
+    Os {
+        /// The name of the call.
+        call: &'static str,
+        /// The pid that was asked for.
+        pid: u32,
+        /// The OS's reason.
+        source: io::Error,
+    },
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::InvalidPid { .. } => io::ErrorKind::InvalidInput,
+            Error::NotFound { .. } => io::ErrorKind::NotFound,
+            Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Error::Os { source, .. } => source.kind(),
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_os_error_names_call_pid_and_reason() {
+        let error = Error::Os {
+            call: "pidfd_open",
+            pid: 42,
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "pidfd_open failed for process 42: permission denied"
+        );
+        let error = io::Error::from(error);
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("pidfd_open"));
+    }
+
+    #[test]
+    fn kinds_are_those_a_user_would_match_on() {
+        let kind = |error| io::Error::from(error).kind();
+        assert_eq!(kind(Error::NotFound { pid: 1 }), io::ErrorKind::NotFound);
+        let backend = Backend::Kqueue;
+        assert_eq!(
+            kind(Error::Unsupported { backend }),
+            io::ErrorKind::Unsupported
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The files of `/proc`, read without a heap.
+
+use crate::pid::Pid;
+use rustix::{
+    fs::{CWD, Mode, OFlags, open, readlinkat_raw},
+    io::{Errno, read, retry_on_intr},
+    process::getpid,
+};
+use std::{ffi::CStr, fmt, io::Write as _};
+
+/// What we need of `/proc/PID/stat`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    state: u8,
+    threads: u32,
+    /// In clock ticks since the system started.
+    pub(crate) start: u64,
+    /// What the kernel shows as the exit code, which is a wait status. Not shown
+    /// before Linux 3.5.
+    pub(crate) wait_status: Option<i32>,
+}
+
+impl Stat {
+    pub(crate) fn read(pid: Pid) -> Option<Stat> {
+        let mut buffer = [0; 1024];
+        Stat::parse(read_file(
+            format_args!("/proc/{}/stat", pid.get()),
+            &mut buffer,
+        )?)
+    }
+
+    fn parse(stat: &[u8]) -> Option<Stat> {
+        // The second field is the name, in parentheses, and may hold spaces,
+        // newlines and parentheses itself. None follows it.
+        let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+        let rest = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        // Numbered from 1 in the manual page: the state is the third.
+        let state = fields.next()?;
+        let threads = fields.nth(20 - 4)?;
+        let start = fields.nth(22 - 21)?;
+        let wait_status = fields.nth(52 - 23);
+        Some(Stat {
+            state: *state.as_bytes().first()?,
+            threads: threads.parse().ok()?,
+            start: start.parse().ok()?,
+            wait_status: wait_status.and_then(|status| status.parse().ok()),
+        })
+    }
+
+    /// Whether all threads have ended. A process whose first thread has ended
+    /// before the others shows as a zombie, too.
+    pub(crate) fn has_exited(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+}
+
+/// Whether the pids in /proc are those that we know the processes by, and not
+/// another pid namespace's.
+pub(crate) fn is_ours() -> bool {
+    let mut buffer = [0; 4096];
+    read_file(format_args!("/proc/self/status"), &mut buffer)
+        .is_some_and(|status| knows_us_as(getpid().as_raw_pid() as u32, status))
+}
+
+fn knows_us_as(pid: u32, status: &[u8]) -> bool {
+    // From Linux 4.1 on, `NSpid` has our pid in the namespace of this /proc and
+    // in all below it, down to our own.
+    let pids = field(status, "NSpid:").or_else(|| field(status, "Pid:"));
+    pids.and_then(|pids| pids.parse().ok()) == Some(pid)
+}
+
+/// The pid that /proc shows for the process of a pidfd of ours. `None`: it was
+/// reaped, has no pid there, or there is no /proc.
+pub(crate) fn pid_of_pidfd(fd: i32) -> Option<Pid> {
+    Pid::new(shown_pid_of_pidfd(fd)?.try_into().ok()?).ok()
+}
+
+/// Whether the process of a pidfd of ours is known to have been reaped.
+pub(crate) fn pidfd_is_reaped(fd: i32) -> bool {
+    shown_pid_of_pidfd(fd) == Some(-1)
+}
+
+fn shown_pid_of_pidfd(fd: i32) -> Option<i32> {
+    let mut buffer = [0; 1024];
+    let fdinfo = read_file(format_args!("/proc/self/fdinfo/{fd}"), &mut buffer)?;
+    field(fdinfo, "Pid:")?.parse().ok()
+}
+
+/// Whether the kernel lets us look into a process, and so shows us its real exit
+/// code in `stat`. The link is guarded in the same way; in a zombie it leads
+/// nowhere, which is a different answer from a refusal.
+pub(crate) fn may_look(pid: Pid) -> bool {
+    let mut path = [0; PATH_MAX];
+    let mut link = [0; 64];
+    path_in(&mut path, format_args!("/proc/{}/ns/pid", pid.get())).is_some_and(|path| {
+        !matches!(
+            readlinkat_raw(CWD, path, &mut link[..]),
+            Err(Errno::ACCESS | Errno::PERM)
+        )
+    })
+}
+
+/// The value of a line in a file of lines such as `Pid:\t42`.
+fn field<'a>(file: &'a [u8], name: &str) -> Option<&'a str> {
+    let line = file
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    Some(std::str::from_utf8(line).ok()?.trim())
+}
+
+/// The start of a file, as much as fits. All of a /proc file comes in one read.
+fn read_file<'a>(path: fmt::Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut path_buffer = [0; PATH_MAX];
+    let path = path_in(&mut path_buffer, path)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| open(path, flags, Mode::empty())).ok()?;
+    let length = retry_on_intr(|| read(&file, &mut *buffer)).ok()?;
+    Some(&buffer[..length])
+}
+
+const PATH_MAX: usize = 48;
+
+fn path_in<'a>(buffer: &'a mut [u8; PATH_MAX], path: fmt::Arguments<'_>) -> Option<&'a CStr> {
+    // Room is left for the zero at the end.
+    (&mut buffer[..PATH_MAX - 1]).write_fmt(path).ok()?;
+    CStr::from_bytes_until_nul(buffer).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Linux 6.18 shows it, with this name and exit code.
+    fn stat(name: &str, rest: &str) -> Vec<u8> {
+        format!("4711 ({name}) {rest}\n").into_bytes()
+    }
+
+    const ZOMBIE: &str = "Z 1 4711 1 0 -1 4228044 11 0 0 0 0 0 0 0 20 0 1 0 987654 0 0 \
+        18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 1792";
+
+    #[test]
+    fn the_fields_of_a_zombie() {
+        let stat = Stat::parse(&stat("sh", ZOMBIE)).unwrap();
+        assert_eq!(
+            stat,
+            Stat {
+                state: b'Z',
+                threads: 1,
+                start: 987_654,
+                wait_status: Some(7 << 8),
+            }
+        );
+        assert!(stat.has_exited());
+    }
+
+    #[test]
+    fn a_name_may_look_like_the_rest() {
+        let expected = Stat::parse(&stat("sh", ZOMBIE));
+        for name in [
+            ") R 1 2 3",
+            "a b",
+            "(((",
+            ")))",
+            "",
+            "\n) S 1\n",
+            "4711 (x) Z",
+        ] {
+            assert_eq!(Stat::parse(&stat(name, ZOMBIE)), expected, "{name:?}");
+        }
+        let mut not_utf8 = stat("sh", ZOMBIE);
+        not_utf8[6] = 0xFF;
+        assert_eq!(Stat::parse(&not_utf8), expected);
+    }
+
+    #[test]
+    fn a_zombie_with_threads_has_not_exited() {
+        let two_threads = ZOMBIE.replacen(" 20 0 1 0 ", " 20 0 2 0 ", 1);
+        assert!(!Stat::parse(&stat("sh", &two_threads)).unwrap().has_exited());
+        let running = ZOMBIE.replacen('Z', "S", 1);
+        assert!(!Stat::parse(&stat("sh", &running)).unwrap().has_exited());
+    }
+
+    #[test]
+    fn an_old_kernel_shows_no_exit_code() {
+        let (old, _) = ZOMBIE.rsplit_once(' ').unwrap();
+        assert_eq!(Stat::parse(&stat("sh", old)).unwrap().wait_status, None);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_strange_is_nothing() {
+        for strange in [
+            "",
+            "4711",
+            "4711 (sh",
+            "4711 (sh)",
+            "4711 (sh) Z 1 2",
+            "x) Z -",
+        ] {
+            assert_eq!(Stat::parse(strange.as_bytes()), None, "{strange:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_stat() {
+        let stat = Stat::read(Pid::new(std::process::id()).unwrap()).unwrap();
+        assert!(!stat.has_exited() && stat.start > 0);
+    }
+
+    #[test]
+    fn a_proc_of_another_namespace_is_not_ours() {
+        let status = |pids: &str| format!("Name:\tNSpid: 7\nPid:\t1\n{pids}Threads:\t1\n");
+        assert!(knows_us_as(1, status("NSpid:\t1\n").as_bytes()));
+        assert!(knows_us_as(1, status("").as_bytes()));
+        assert!(!knows_us_as(1, status("NSpid:\t1\t1\n").as_bytes()));
+        assert!(!knows_us_as(7, status("NSpid:\t900\t7\n").as_bytes()));
+        assert!(!knows_us_as(2, status("").as_bytes()));
+        assert!(!knows_us_as(1, b""));
+    }
+
+    #[test]
+    fn this_proc_is_ours() {
+        assert!(is_ours());
+    }
+}

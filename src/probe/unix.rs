@@ -1,0 +1,32 @@
+//! Unix systems of which we know no more than POSIX: `kill(pid, 0)`.
+//!
+//! It finds zombies as well, so that of a process that is not our child we learn
+//! only when it has been reaped.
+
+use super::{Child, Look, peek_child};
+use crate::pid::Pid;
+use rustix::{io::Errno, process::test_kill_process};
+use std::io;
+
+pub(crate) const CALL: &str = "kill";
+
+/// Whether it is our child. No process turns from the one into the other, so if
+/// that changes, it is another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    ours: bool,
+}
+
+pub(crate) fn look(pid: Pid) -> io::Result<Look> {
+    match peek_child(pid) {
+        Child::Running => return Ok(Look::Running(Some(Mark { ours: true }))),
+        Child::Exited(exit) => return Ok(Look::Exited(Some(Mark { ours: true }), exit)),
+        Child::NotOurs => {}
+    }
+    match test_kill_process(pid.raw()) {
+        Err(Errno::SRCH) => Ok(Look::Gone),
+        // There is one, which we may not signal.
+        Ok(()) | Err(Errno::PERM) => Ok(Look::Running(Some(Mark { ours: false }))),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,330 @@
+//! One process: open it, wait for it, fall back to polling. The one place where
+//! backends are chosen.
+
+use crate::{
+    Backend, Error, Exit,
+    backend::{Event, Polling},
+    deadline::Deadline,
+    pid::Pid,
+    probe::{self, Child},
+};
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+/// Waits until the process `pid` has exited, or `timeout` has passed.
+///
+/// The process need not be our child, and nothing is taken from its owner: a
+/// child is not reaped, and still gives its status to
+/// [`Child::wait`](std::process::Child::wait).
+///
+/// Answers `Ok(None)` if the process was still running when the timeout passed,
+/// which is never early. A timeout of `None` waits for ever, as does one too
+/// long for the clock, such as [`Duration::MAX`]; [`Duration::ZERO`] only looks.
+///
+/// # Errors
+///
+/// [`Error::InvalidPid`] for 0 and for what is no pid of this OS,
+/// [`Error::NotFound`] if no process has this pid, or not any more.
+/// [`Error::Os`] only where polling fails as well.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use std::{process::Command, time::Duration};
+///
+/// let mut child = Command::new("sleep").arg("60").spawn()?;
+/// let pid = child.id(); // any pid would do
+///
+/// let timeout = Some(Duration::from_millis(10));
+/// assert_eq!(procwait::wait_pid(pid, timeout)?, None);
+///
+/// child.kill()?;
+/// let exit = procwait::wait_pid(pid, None)?.expect("waits until it exits");
+/// assert_eq!(exit.status(), Some(child.wait()?));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait_pid(pid: u32, timeout: Option<Duration>) -> Result<Option<Exit>, Error> {
+    let deadline = Deadline::from_timeout(timeout);
+    let known = Pid::new(pid)?;
+    // A look at our own child costs a tenth of opening an event backend. Its
+    // pid cannot mean another process before it is reaped.
+    let child = probe::peek_child(known);
+    match child {
+        Child::Exited(exit) => return Ok(Some(exit)),
+        Child::Running if timeout == Some(Duration::ZERO) => return Ok(None),
+        Child::Running | Child::NotOurs => {}
+    }
+    match Process::open(pid) {
+        // Somebody has reaped the child since the look.
+        Err(Error::NotFound { .. }) if matches!(child, Child::Running) => Ok(Some(Exit::UNKNOWN)),
+        opened => opened?.wait_until(deadline),
+    }
+}
+
+/// A process, held by something that cannot come to mean another one: a pidfd,
+/// a kqueue registration, a process handle; or, where it has to be polled, by
+/// its pid together with its start time, if the OS tells that.
+///
+/// Once it has exited, every later call answers the same [`Exit`]. Dropping it
+/// does nothing to the process.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use procwait::Process;
+/// use std::{process::Command, time::Duration};
+///
+/// let mut child = Command::new("sleep").arg("60").spawn()?;
+/// let mut process = Process::open(child.id())?;
+/// assert_eq!(process.try_wait()?, None);
+/// assert_eq!(process.wait_timeout(Duration::from_millis(10))?, None);
+///
+/// child.kill()?;
+/// let exit = process.wait()?;
+/// assert_eq!(exit.signal(), Some(9));
+/// child.wait()?;
+/// assert_eq!(process.wait()?, exit);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    waiting: Waiting,
+    exit: Option<Exit>,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// `or_polling`: whether to fall back if it fails.
+    Event { event: Event, or_polling: bool },
+    /// `cause`: why it has to be polled, if it was not asked for.
+    Polling {
+        polling: Polling,
+        cause: Option<io::Error>,
+    },
+}
+
+impl Process {
+    /// Takes hold of the process `pid`, by the best means there is.
+    ///
+    /// Falls back to polling, rather than failing, where the OS's events are not
+    /// to be had: see [`fallback_cause`](Process::fallback_cause).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPid`] for 0 and for what is no pid of this OS,
+    /// [`Error::NotFound`] if no process has this pid, [`Error::Os`] only where
+    /// even polling is impossible.
+    pub fn open(pid: u32) -> Result<Process, Error> {
+        let pid = Pid::new(pid)?;
+        match Event::open(pid) {
+            Ok(event) => Ok(Process::waiting_for(event, pid, true)),
+            // Among the causes is "no such process": some kernels say so of
+            // processes that are just exiting, or of zombies. The probe knows.
+            Err(cause) => Process::polled(pid, Some(cause)),
+        }
+    }
+
+    /// Takes hold of the process `pid` by that backend and no other. Meant for
+    /// tests and comparisons: [`open`](Process::open) chooses better.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Process::open), and [`Error::Unsupported`] if this
+    /// backend is not to be had on this OS, in this version of it or in this
+    /// sandbox. Other failures, a want of descriptors for one, are
+    /// [`Error::Os`] here, and so are those of later waits.
+    pub fn open_with(pid: u32, backend: Backend) -> Result<Process, Error> {
+        let known = Pid::new(pid)?;
+        if backend == Backend::Polling {
+            return Process::polled(known, None);
+        }
+        if Event::BACKEND != Some(backend) {
+            return Err(Error::Unsupported { backend });
+        }
+        let cause = match Event::open(known) {
+            Ok(event) => return Ok(Process::waiting_for(event, known, false)),
+            Err(cause) => cause,
+        };
+        match cause.kind() {
+            io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied => {
+                Err(Error::Unsupported { backend })
+            }
+            _ => match probe::look(known).map_err(os_error(probe::CALL, known))? {
+                probe::Look::Gone => Err(Error::NotFound { pid }),
+                _ => Err(os_error(Event::OPEN, known)(cause)),
+            },
+        }
+    }
+
+    fn waiting_for(event: Event, pid: Pid, or_polling: bool) -> Process {
+        Process {
+            pid,
+            waiting: Waiting::Event { event, or_polling },
+            exit: None,
+        }
+    }
+
+    fn polled(pid: Pid, cause: Option<io::Error>) -> Result<Process, Error> {
+        let opened = Polling::open(pid).map_err(os_error(probe::CALL, pid))?;
+        let (polling, exit) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
+        Ok(Process {
+            pid,
+            waiting: Waiting::Polling { polling, cause },
+            exit,
+        })
+    }
+
+    /// The pid it was opened with. Once the process has exited and was reaped,
+    /// that may be another process's.
+    pub fn pid(&self) -> u32 {
+        self.pid.get()
+    }
+
+    /// What a wait uses now. It may turn to [`Backend::Polling`] in the middle
+    /// of a wait, but never back.
+    pub fn backend(&self) -> Backend {
+        match &self.waiting {
+            Waiting::Event { .. } => Event::BACKEND.unwrap_or(Backend::Polling),
+            Waiting::Polling { .. } => Backend::Polling,
+        }
+    }
+
+    /// Why the process is polled, where it had to be: the OS's answer to the
+    /// attempt to wait by events. `None` if it waits by events, or was opened
+    /// with [`Backend::Polling`].
+    pub fn fallback_cause(&self) -> Option<&io::Error> {
+        match &self.waiting {
+            Waiting::Polling { cause, .. } => cause.as_ref(),
+            Waiting::Event { .. } => None,
+        }
+    }
+
+    /// Whether the process has exited by now: `Ok(None)` if it has not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] only where polling fails as well, or was ruled out by
+    /// [`open_with`](Process::open_with).
+    pub fn try_wait(&mut self) -> Result<Option<Exit>, Error> {
+        self.wait_timeout(Duration::ZERO)
+    }
+
+    /// Waits until the process has exited, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_wait`](Process::try_wait).
+    pub fn wait(&mut self) -> Result<Exit, Error> {
+        loop {
+            if let Some(exit) = self.wait_until(Deadline::Never)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Waits until the process has exited or `timeout` has passed (`Ok(None)`,
+    /// never early). A timeout too long for the clock waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_wait`](Process::try_wait).
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Exit>, Error> {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    /// Waits until the process has exited or `deadline` has passed (`Ok(None)`,
+    /// never early). One that has passed already only looks.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_wait`](Process::try_wait).
+    pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<Exit>, Error> {
+        self.wait_until(Deadline::At(deadline))
+    }
+
+    /// The descriptor that becomes readable once the process has exited, for
+    /// use in a reactor of one's own: `poll`, epoll, kqueue, or an async
+    /// runtime's. `None` where the process is polled.
+    ///
+    /// When it is readable, [`try_wait`](Process::try_wait) knows how the
+    /// process exited.
+    #[cfg(unix)]
+    pub fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.waiting {
+            Waiting::Event { event, .. } => Some(event.as_fd()),
+            Waiting::Polling { .. } => None,
+        }
+    }
+
+    pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<Exit>, Error> {
+        Ok(match self.ended(deadline)? {
+            true => Some(self.exit()),
+            false => None,
+        })
+    }
+
+    /// Sleeps until the process has exited (true) or the deadline has passed.
+    pub(crate) fn ended(&mut self, deadline: Deadline) -> Result<bool, Error> {
+        if self.exit.is_some() {
+            return Ok(true);
+        }
+        if let Waiting::Event { event, or_polling } = &self.waiting {
+            match event.wait(deadline) {
+                Ok(ended) => return Ok(ended),
+                Err(cause) if *or_polling => self.fall_back(cause)?,
+                Err(cause) => return Err(os_error(Event::WAIT, self.pid)(cause)),
+            }
+        }
+        if let (Waiting::Polling { polling, .. }, None) = (&self.waiting, self.exit) {
+            self.exit = polling
+                .wait(deadline)
+                .map_err(os_error(probe::CALL, self.pid))?;
+        }
+        Ok(self.exit.is_some())
+    }
+
+    /// How the process exited; to be asked once it has [`ended`](Process::ended).
+    pub(crate) fn exit(&mut self) -> Exit {
+        let exit = self.exit.unwrap_or_else(|| match &self.waiting {
+            Waiting::Event { event, .. } => event.exit(),
+            Waiting::Polling { .. } => Exit::UNKNOWN,
+        });
+        *self.exit.insert(exit)
+    }
+
+    /// From events to polling, once the wait for events has failed.
+    fn fall_back(&mut self, cause: io::Error) -> Result<(), Error> {
+        let Waiting::Event { event, .. } = &self.waiting else {
+            return Ok(());
+        };
+        // The event backend holds the process, polling only knows its pid. So
+        // take what bears the pid now, then make sure that it still was ours.
+        let opened = Polling::open(self.pid).map_err(os_error(probe::CALL, self.pid))?;
+        match opened {
+            Some((polling, exit)) if !event.is_reaped() => {
+                self.exit = exit;
+                self.waiting = Waiting::Polling {
+                    polling,
+                    cause: Some(cause),
+                };
+            }
+            _ => self.exit = Some(event.exit()),
+        }
+        Ok(())
+    }
+}
+
+fn os_error(call: &'static str, pid: Pid) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Os {
+        call,
+        pid: pid.get(),
+        source,
+    }
+}

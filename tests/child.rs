@@ -1,0 +1,56 @@
+//! `ChildExt` on every OS.
+
+mod common;
+
+use common::{LONG, SHORT, helper};
+use procwait::ChildExt as _;
+use std::time::{Duration, Instant};
+
+#[test]
+fn it_closes_stdin_waits_and_reaps() {
+    // Would wait for ever if its standard input were not closed.
+    let mut child = helper("wait 3");
+    let status = child.wait_timeout(LONG).unwrap().unwrap();
+    assert_eq!(status.code(), Some(3));
+    assert!(child.stdin.is_none());
+    assert_eq!(child.try_wait().unwrap(), Some(status));
+    #[cfg(unix)]
+    assert!(matches!(
+        procwait::wait_pid(child.id(), Some(Duration::ZERO)),
+        Err(procwait::Error::NotFound { .. })
+    ));
+}
+
+#[test]
+fn a_second_wait_answers_the_same() {
+    let mut child = helper("exit 4");
+    let status = child.wait_timeout(Duration::MAX).unwrap().unwrap();
+    assert_eq!(status.code(), Some(4));
+    assert_eq!(child.wait_timeout(Duration::ZERO).unwrap(), Some(status));
+    assert_eq!(child.wait_deadline(Instant::now()).unwrap(), Some(status));
+    assert_eq!(child.wait().unwrap(), status);
+}
+
+#[test]
+fn a_live_child_times_out_and_never_early() {
+    let mut child = helper("ignore-stdin");
+    for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
+        let start = Instant::now();
+        assert_eq!(child.wait_timeout(timeout).unwrap(), None);
+        assert!(start.elapsed() >= timeout);
+    }
+    let deadline = Instant::now() + SHORT;
+    assert_eq!(child.wait_deadline(deadline).unwrap(), None);
+    assert!(Instant::now() >= deadline);
+    child.kill().unwrap();
+    let status = child.wait_timeout(LONG).unwrap().unwrap();
+    assert!(!status.success());
+}
+
+#[test]
+fn a_zero_timeout_finds_an_exit() {
+    let mut child = helper("exit 6");
+    procwait::wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
+    let status = child.wait_timeout(Duration::ZERO).unwrap().unwrap();
+    assert_eq!(status.code(), Some(6));
+}

@@ -1,0 +1,270 @@
+//! The helper program, and what the tests need to steer it.
+//!
+//! The helper is the test binary itself, started again with a command in its
+//! environment: it becomes the helper before `main`. So it is there on every
+//! OS, even where nothing but a test binary is copied to.
+
+#![allow(dead_code, unreachable_pub)] // No test binary uses all of it.
+
+use procwait::{Backend, Process};
+use std::{
+    any::type_name,
+    env,
+    io::{self, BufRead, BufReader, Read as _, Write as _},
+    ops::{Deref, DerefMut},
+    process::{self, Child, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+/// For waits that are expected to end: long enough for any machine, yet the
+/// suite does not hang if they don't.
+pub const LONG: Duration = Duration::from_secs(120);
+
+/// For waits that are expected to time out.
+pub const SHORT: Duration = Duration::from_millis(20);
+
+const COMMAND: &str = "PROCWAIT_HELPER";
+const ALONE: &str = "PROCWAIT_ALONE";
+
+#[ctor::ctor(unsafe)]
+fn become_helper() {
+    if let Ok(command) = env::var(COMMAND) {
+        run(&command);
+    }
+}
+
+fn run(command: &str) -> ! {
+    let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+    match verb {
+        // exit CODE: at once.
+        "exit" => exit(rest),
+        // wait CODE: exit when standard input ends.
+        "wait" => {
+            until_stdin_ends();
+            exit(rest)
+        }
+        // parent COMMAND…: start a helper, tell its pid, and do as told about it.
+        "parent" => parent(rest),
+        // ignore-stdin: run until killed.
+        "ignore-stdin" => loop {
+            std::thread::park();
+        },
+        #[cfg(unix)]
+        "abort" => {
+            use nix::sys::resource::{Resource, getrlimit, setrlimit};
+            let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+            setrlimit(Resource::RLIMIT_CORE, hard, hard).unwrap();
+            process::abort()
+        }
+        #[cfg(target_os = "linux")]
+        "named" => {
+            let name = std::ffi::CString::new(rest).unwrap();
+            nix::sys::prctl::set_name(&name).unwrap();
+            println!("named");
+            until_stdin_ends();
+            exit("7")
+        }
+        #[cfg(target_os = "linux")]
+        "dead-leader" => dead_leader(rest.to_owned()),
+        _ => panic!("unknown helper command {command:?}"),
+    }
+}
+
+fn exit(code: &str) -> ! {
+    // Windows' codes are u32; Rust hands them over as the same 32 bits.
+    let code: i64 = code.parse().expect("an exit code");
+    process::exit(code as i32)
+}
+
+fn until_stdin_ends() {
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn parent(command: &str) -> ! {
+    let mut child = helper(command);
+    println!("{}", child.id());
+    for line in io::stdin().lines() {
+        match line.unwrap().as_str() {
+            "end" => drop(child.stdin.take()),
+            "reap" => {
+                child.wait().unwrap();
+                println!("reaped");
+            }
+            order => panic!("unknown order {order:?}"),
+        }
+    }
+    process::exit(0)
+}
+
+/// Ends the first thread with exit code 3 and leaves the process to another,
+/// which says "dead" once that is so and exits with `code` when standard input
+/// ends.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn dead_leader(code: String) -> ! {
+    std::thread::spawn(move || {
+        let stat = format!("/proc/self/task/{}/stat", process::id());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        println!("dead");
+        until_stdin_ends();
+        exit(&code)
+    });
+    // SAFETY: ends this thread only; nothing on its stack is used by the other.
+    unsafe { nix::libc::syscall(nix::libc::SYS_exit, 3) };
+    unreachable!()
+}
+
+/// A running helper. It ends with the test, whatever it was told to do.
+pub struct Helper(Child);
+
+impl Deref for Helper {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Helper {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        // Not if somebody else has reaped it: its pid may be another's.
+        if let Ok(None) = self.try_wait() {
+            let _ = self.kill();
+            let _ = self.wait();
+        }
+    }
+}
+
+pub fn helper(command: &str) -> Helper {
+    spawn(&mut helper_command(command))
+}
+
+pub fn spawn(command: &mut Command) -> Helper {
+    Helper(command.spawn().unwrap())
+}
+
+pub fn helper_command(command: &str) -> Command {
+    let mut helper = Command::new(env::current_exe().unwrap());
+    helper
+        .env(COMMAND, command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    helper
+}
+
+/// Waits for the helper's next line.
+pub fn line(stdout: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// A helper that says `word` once it is ready for the test.
+pub fn ready_helper(command: &str, word: &str) -> Helper {
+    let mut child = helper(command);
+    let mut stdout = BufReader::new(child.stdout.as_mut().unwrap());
+    assert_eq!(line(&mut stdout), word);
+    child
+}
+
+/// A process that is not our child but a helper's.
+pub struct Grandchild {
+    pub pid: u32,
+    parent: Helper,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Grandchild {
+    pub fn new(command: &str) -> Grandchild {
+        let mut parent = helper(&format!("parent {command}"));
+        let mut stdout = BufReader::new(parent.stdout.take().unwrap());
+        let pid = line(&mut stdout).parse().unwrap();
+        Grandchild {
+            pid,
+            parent,
+            stdout,
+        }
+    }
+
+    /// Ends its standard input. It becomes a zombie: its parent does not reap it
+    /// before it is told to.
+    pub fn end(&mut self) {
+        self.order("end");
+    }
+
+    pub fn reap(&mut self) {
+        self.order("reap");
+        assert_eq!(line(&mut self.stdout), "reaped");
+    }
+
+    fn order(&mut self, order: &str) {
+        writeln!(self.parent.stdin.as_mut().unwrap(), "{order}").unwrap();
+    }
+}
+
+/// The process held in every way there is here: as a user gets it, and by
+/// polling.
+pub fn held(pid: u32) -> [Process; 2] {
+    [
+        Process::open(pid).unwrap(),
+        Process::open_with(pid, Backend::Polling).unwrap(),
+    ]
+}
+
+/// A pid that no process has: that of a child which has exited and was reaped.
+pub fn unused_pid() -> u32 {
+    let mut child = helper("exit 0");
+    child.wait().unwrap();
+    child.id()
+}
+
+/// Runs the body of a test in a process of its own, for what concerns the whole
+/// process: its limits, its signals, its descriptors.
+pub fn alone<F: FnOnce()>(body: F) {
+    if env::var_os(ALONE).is_some() {
+        return body();
+    }
+    // "binary::module::test::{{closure}}"
+    let path = type_name::<F>();
+    let test = path.split_once("::").unwrap().1;
+    let test = test.strip_suffix("::{{closure}}").unwrap();
+    let run = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+    );
+    skipped_aloud(&stderr);
+    assert!(
+        run.status.success() && stdout.contains("1 passed"),
+        "{test} alone: {}\n{stdout}\n{stderr}",
+        run.status
+    );
+}
+
+fn skipped_aloud(stderr: &str) {
+    for line in stderr.lines().filter(|line| line.starts_with(SKIPPED)) {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}
+
+const SKIPPED: &str = "SKIPPED ";
+
+/// Says that a test cannot be made here, and what it lacks, past the capture of
+/// a test's output.
+pub fn skip(test: &str, lacking: &str) {
+    let _ = writeln!(io::stderr(), "{SKIPPED}{test}: {lacking}");
+}

@@ -1,0 +1,94 @@
+//! Processes that are not our children: a helper's.
+
+mod common;
+
+use common::{Grandchild, LONG, SHORT, held};
+use procwait::{Error, Exit, wait_pid};
+use std::{thread, time::Duration};
+
+/// A status that we may not learn is unknown, and never another.
+fn assert_code_or_unknown(exit: Exit, code: i32) {
+    assert!(
+        exit.status().is_none() || exit.code() == Some(code),
+        "{exit:?} instead of {code}"
+    );
+}
+
+#[test]
+fn alive() {
+    let grandchild = Grandchild::new("wait 7");
+    assert_eq!(wait_pid(grandchild.pid, Some(SHORT)).unwrap(), None);
+    assert_eq!(
+        wait_pid(grandchild.pid, Some(Duration::ZERO)).unwrap(),
+        None
+    );
+    for process in &mut held(grandchild.pid) {
+        assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
+        assert_eq!(process.try_wait().unwrap(), None);
+    }
+}
+
+#[test]
+fn a_zombie_has_exited() {
+    let mut grandchild = Grandchild::new("wait 7");
+    grandchild.end();
+    if cfg!(any(target_os = "illumos", target_os = "solaris")) {
+        return; // There a zombie cannot be told from a live process.
+    }
+    let exit = wait_pid(grandchild.pid, Some(LONG)).unwrap().unwrap();
+    assert_code_or_unknown(exit, 7);
+    #[cfg(target_os = "linux")]
+    assert_eq!(exit.code(), Some(7));
+    // It is still there, and was there to be opened.
+    for process in &mut held(grandchild.pid) {
+        let exit = process.wait_timeout(LONG).unwrap().unwrap();
+        assert_code_or_unknown(exit, 7);
+        #[cfg(target_os = "linux")]
+        assert_eq!(exit.code(), Some(7));
+    }
+    grandchild.reap();
+}
+
+#[test]
+fn reaped_before_the_look() {
+    let mut grandchild = Grandchild::new("wait 7");
+    let mut processes = held(grandchild.pid);
+    grandchild.end();
+    grandchild.reap();
+    for process in &mut processes {
+        let exit = process.try_wait().unwrap().expect("has exited");
+        assert_code_or_unknown(exit, 7);
+        assert_eq!(process.wait().unwrap(), exit);
+    }
+}
+
+#[test]
+fn reaped_during_the_wait() {
+    for _ in 0..20 {
+        let mut grandchild = Grandchild::new("wait 7");
+        let pid = grandchild.pid;
+        let mut waiters = held(pid)
+            .map(|mut process| thread::spawn(move || process.wait_timeout(LONG)))
+            .into_iter()
+            .collect::<Vec<_>>();
+        waiters.push(thread::spawn(move || wait_pid(pid, Some(LONG))));
+        grandchild.end();
+        grandchild.reap();
+        for waiter in waiters {
+            match waiter.join().unwrap() {
+                Ok(exit) => assert_code_or_unknown(exit.expect("has exited"), 7),
+                // `wait_pid` may have come too late.
+                Err(Error::NotFound { pid: named }) => assert_eq!(named, pid),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn gone() {
+    let mut grandchild = Grandchild::new("exit 0");
+    grandchild.reap();
+    let error = wait_pid(grandchild.pid, None).unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+}

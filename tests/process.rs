@@ -1,0 +1,162 @@
+//! `Process` on every OS, held by events and by polling.
+
+mod common;
+
+use common::{LONG, SHORT, held, helper, unused_pid};
+use procwait::{Backend, Error, Process};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn it_runs_and_then_it_has_exited() {
+    let mut child = helper("wait 3");
+    let mut processes = held(child.id());
+    for process in &mut processes {
+        assert_eq!(process.pid(), child.id());
+        assert_eq!(process.try_wait().unwrap(), None);
+        let start = Instant::now();
+        assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
+        assert!(start.elapsed() >= SHORT);
+        let deadline = Instant::now() + SHORT;
+        assert_eq!(process.wait_deadline(deadline).unwrap(), None);
+        assert!(Instant::now() >= deadline);
+    }
+    drop(child.stdin.take());
+    for process in &mut processes {
+        let exit = process.wait_timeout(LONG).unwrap().unwrap();
+        assert_eq!(exit.code(), Some(3), "{process:?}");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
+fn once_exited_it_always_answers_the_same() {
+    let mut child = helper("exit 5");
+    let pid = child.id();
+    for process in &mut held(pid) {
+        let exit = process.wait().unwrap();
+        assert_eq!(exit.code(), Some(5));
+        assert_eq!(process.try_wait().unwrap(), Some(exit));
+        assert_eq!(process.wait_timeout(Duration::MAX).unwrap(), Some(exit));
+        assert_eq!(process.wait_deadline(Instant::now()).unwrap(), Some(exit));
+        assert_eq!(process.wait().unwrap(), exit);
+    }
+    let mut processes = held(pid).map(|mut process| {
+        process.wait().unwrap();
+        process
+    });
+    child.wait().unwrap();
+    for process in &mut processes {
+        assert_eq!(process.wait().unwrap().code(), Some(5));
+        assert_eq!(process.pid(), pid);
+    }
+}
+
+#[test]
+fn a_passed_deadline_only_looks() {
+    let mut child = helper("wait 8");
+    let mut processes = held(child.id());
+    let passed = Instant::now();
+    for process in &mut processes {
+        assert_eq!(process.wait_deadline(passed).unwrap(), None);
+    }
+    drop(child.stdin.take());
+    procwait::wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
+    for process in &mut processes {
+        let exit = process.wait_deadline(passed).unwrap().unwrap();
+        assert_eq!(exit.code(), Some(8));
+    }
+    child.wait().unwrap();
+}
+
+#[test]
+fn reaped_before_the_look() {
+    let mut child = helper("wait 7");
+    let mut processes = held(child.id());
+    child.wait().unwrap();
+    for process in &mut processes {
+        let exit = process.try_wait().unwrap().expect("has exited");
+        // Its status is known or not, but not another.
+        assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
+        assert_eq!(process.wait().unwrap(), exit);
+    }
+}
+
+#[test]
+fn it_moves_between_threads() {
+    let mut child = helper("wait 2");
+    let waiters = held(child.id()).map(|mut process| thread::spawn(move || process.wait()));
+    drop(child.stdin.take());
+    for waiter in waiters {
+        assert_eq!(waiter.join().unwrap().unwrap().code(), Some(2));
+    }
+    child.wait().unwrap();
+}
+
+#[test]
+fn it_is_send_and_sync() {
+    fn check<T: Send + Sync + std::fmt::Debug>() {}
+    check::<Process>();
+}
+
+#[test]
+fn bad_pids() {
+    let unused = unused_pid();
+    let open = |pid| {
+        [
+            Process::open(pid),
+            Process::open_with(pid, Backend::Polling),
+        ]
+    };
+    for opened in open(0) {
+        assert!(matches!(opened, Err(Error::InvalidPid { pid: 0 })));
+    }
+    for opened in open(unused) {
+        assert!(matches!(opened, Err(Error::NotFound { pid }) if pid == unused));
+    }
+    for backend in [Backend::PidFd, Backend::Kqueue, Backend::Handle] {
+        let opened = Process::open_with(unused, backend);
+        assert!(
+            matches!(
+                opened,
+                Err(Error::NotFound { .. } | Error::Unsupported { .. })
+            ),
+            "{opened:?}"
+        );
+    }
+}
+
+#[test]
+fn a_backend_is_that_backend_or_none() {
+    let child = helper("wait 0");
+    let mut available = 0;
+    for backend in [
+        Backend::PidFd,
+        Backend::Kqueue,
+        Backend::Handle,
+        Backend::Polling,
+    ] {
+        match Process::open_with(child.id(), backend) {
+            Ok(process) => {
+                assert_eq!(process.backend(), backend);
+                assert!(process.fallback_cause().is_none());
+                available += 1;
+            }
+            Err(Error::Unsupported { backend: named }) => assert_eq!(named, backend),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    // Polling, and at most one of the others.
+    assert!(matches!(available, 1 | 2));
+}
+
+#[test]
+fn a_cause_is_told_when_it_had_to_fall_back() {
+    let child = helper("wait 0");
+    let process = Process::open(child.id()).unwrap();
+    let events = [Backend::PidFd, Backend::Kqueue, Backend::Handle];
+    let event_based = events.contains(&process.backend());
+    assert_eq!(process.fallback_cause().is_none(), event_based);
+}
