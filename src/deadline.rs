@@ -8,6 +8,7 @@ use std::{
 /// The longest sleep asked of the OS at once; longer waits are made of several.
 /// NetBSD, OpenBSD and FreeBSD refuse huge timeouts, and Windows counts in 32
 /// bits of milliseconds.
+#[allow(dead_code)] // As is `sleep`, on systems that only poll.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The moment a wait gives up. Computed once per wait, so that neither a signal
@@ -47,6 +48,7 @@ impl Deadline {
     ///
     /// `sleep` gets the longest it may take (`None`: any time), looks once more
     /// when that is over, and may be interrupted.
+    #[allow(dead_code)]
     pub(crate) fn sleep(
         self,
         mut sleep: impl FnMut(Option<Duration>) -> io::Result<bool>,

@@ -10,6 +10,8 @@ use crate::{
 };
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
+#[cfg(windows)]
+use std::os::windows::io::BorrowedHandle;
 use std::{
     io,
     time::{Duration, Instant},
@@ -152,14 +154,12 @@ impl Process {
             Ok(event) => return Ok(Process::waiting_for(event, known, false)),
             Err(cause) => cause,
         };
-        match cause.kind() {
-            io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied => {
-                Err(Error::Unsupported { backend })
-            }
-            _ => match probe::look(known).map_err(os_error(probe::CALL, known))? {
-                probe::Look::Gone => Err(Error::NotFound { pid }),
-                _ => Err(os_error(Event::OPEN, known)(cause)),
-            },
+        if Event::is_unavailable(&cause) {
+            return Err(Error::Unsupported { backend });
+        }
+        match probe::look(known).map_err(os_error(probe::CALL, known))? {
+            probe::Look::Gone => Err(Error::NotFound { pid }),
+            _ => Err(os_error(Event::OPEN, known)(cause)),
         }
     }
 
@@ -263,6 +263,16 @@ impl Process {
         }
     }
 
+    /// The process handle, which is signalled once the process has exited, for
+    /// waits of one's own. `None` where the process is polled.
+    #[cfg(windows)]
+    pub fn as_event_handle(&self) -> Option<BorrowedHandle<'_>> {
+        match &self.waiting {
+            Waiting::Event { event, .. } => Some(event.as_handle()),
+            Waiting::Polling { .. } => None,
+        }
+    }
+
     pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<Exit>, Error> {
         Ok(match self.ended(deadline)? {
             true => Some(self.exit()),
@@ -275,7 +285,7 @@ impl Process {
         if self.exit.is_some() {
             return Ok(true);
         }
-        if let Waiting::Event { event, or_polling } = &self.waiting {
+        if let Waiting::Event { event, or_polling } = &mut self.waiting {
             match event.wait(deadline) {
                 Ok(ended) => return Ok(ended),
                 Err(cause) if *or_polling => self.fall_back(cause)?,

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Grandchild, LONG, SHORT, alone, held, helper, ready_helper};
+use common::{Grandchild, SHORT, alone, held, helper, ready_helper};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procwait::{Backend, Error, Process, wait_pid};
 use rustix::{
@@ -13,7 +13,7 @@ use rustix::{
     io::{FdFlags, fcntl_getfd},
     thread::gettid,
 };
-use std::{fs, io, sync::mpsc, thread, time::Duration};
+use std::{fs, sync::mpsc, thread, time::Duration};
 
 /// Whether this kernel has pidfds and lets us have them.
 fn has_pidfd() -> bool {
@@ -198,6 +198,7 @@ fn no_descriptor_is_left_open() {
 ))]
 mod seccomp {
     use super::*;
+    use common::LONG;
     use nix::libc;
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
@@ -251,7 +252,7 @@ mod seccomp {
         // It was the thread's sandbox: nothing of it is remembered.
         let process = Process::open(std::process::id()).unwrap();
         if let Some(cause) = process.fallback_cause() {
-            assert_ne!(cause.kind(), io::ErrorKind::PermissionDenied);
+            assert_ne!(cause.kind(), std::io::ErrorKind::PermissionDenied);
         }
     }
 

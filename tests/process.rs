@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{LONG, SHORT, held, helper, unused_pid};
+use common::{LONG, SHORT, assert_code, held, helper, unused_pid};
 use procwait::{Backend, Error, Process};
 use std::{
     thread,
@@ -26,7 +26,7 @@ fn it_runs_and_then_it_has_exited() {
     drop(child.stdin.take());
     for process in &mut processes {
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
-        assert_eq!(exit.code(), Some(3), "{process:?}");
+        assert_code(process, exit, 3);
     }
     assert_eq!(child.wait().unwrap().code(), Some(3));
 }
@@ -37,7 +37,7 @@ fn once_exited_it_always_answers_the_same() {
     let pid = child.id();
     for process in &mut held(pid) {
         let exit = process.wait().unwrap();
-        assert_eq!(exit.code(), Some(5));
+        assert_code(process, exit, 5);
         assert_eq!(process.try_wait().unwrap(), Some(exit));
         assert_eq!(process.wait_timeout(Duration::MAX).unwrap(), Some(exit));
         assert_eq!(process.wait_deadline(Instant::now()).unwrap(), Some(exit));
@@ -49,7 +49,8 @@ fn once_exited_it_always_answers_the_same() {
     });
     child.wait().unwrap();
     for process in &mut processes {
-        assert_eq!(process.wait().unwrap().code(), Some(5));
+        let exit = process.wait().unwrap();
+        assert_code(process, exit, 5);
         assert_eq!(process.pid(), pid);
     }
 }
@@ -66,7 +67,7 @@ fn a_passed_deadline_only_looks() {
     procwait::wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
     for process in &mut processes {
         let exit = process.wait_deadline(passed).unwrap().unwrap();
-        assert_eq!(exit.code(), Some(8));
+        assert_code(process, exit, 8);
     }
     child.wait().unwrap();
 }
@@ -87,10 +88,15 @@ fn reaped_before_the_look() {
 #[test]
 fn it_moves_between_threads() {
     let mut child = helper("wait 2");
-    let waiters = held(child.id()).map(|mut process| thread::spawn(move || process.wait()));
+    let waiters = held(child.id()).map(|mut process| {
+        thread::spawn(move || {
+            let exit = process.wait().unwrap();
+            assert_code(&process, exit, 2);
+        })
+    });
     drop(child.stdin.take());
     for waiter in waiters {
-        assert_eq!(waiter.join().unwrap().unwrap().code(), Some(2));
+        waiter.join().unwrap();
     }
     child.wait().unwrap();
 }

@@ -2,11 +2,12 @@
 //! the same small face.
 //!
 //! - `Event::BACKEND` names it, `Event::OPEN` and `Event::WAIT` its calls;
-//! - `open(pid)` takes hold of a process;
+//! - `open(pid)` takes hold of a process, and `is_unavailable(error)` is whether
+//!   its failure was not about this process;
 //! - `wait(deadline)` sleeps until its exit (true) or the deadline (false);
 //! - `exit()` is how it exited, once it has;
 //! - `is_reaped()` is whether its pid may have come to mean another process;
-//! - `as_fd()` is what a reactor can wait for.
+//! - `as_fd()`, or `as_handle()`, is what a reactor can wait for.
 
 use std::fmt;
 
@@ -14,14 +15,31 @@ mod polling;
 pub(crate) use polling::Polling;
 
 cfg_if::cfg_if! {
-    if #[cfg(target_os = "linux")] {
+    if #[cfg(any(target_os = "linux", target_os = "android"))] {
         mod pidfd;
         pub(crate) use pidfd::PidFd as Event;
+    } else if #[cfg(any(
+        target_vendor = "apple",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+    ))] {
+        mod kqueue;
+        mod kqueue_rules;
+        pub(crate) use kqueue::Kqueue as Event;
+    } else if #[cfg(windows)] {
+        mod handle;
+        pub(crate) use handle::Handle as Event;
     } else {
         mod none;
         pub(crate) use none::NoEvent as Event;
     }
 }
+
+// Its tests run everywhere.
+#[cfg(all(test, target_os = "linux"))]
+mod kqueue_rules;
 
 /// A means of waiting for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

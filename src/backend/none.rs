@@ -16,7 +16,11 @@ impl NoEvent {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn wait(&self, _: Deadline) -> io::Result<bool> {
+    pub(crate) fn is_unavailable(_: &io::Error) -> bool {
+        true
+    }
+
+    pub(crate) fn wait(&mut self, _: Deadline) -> io::Result<bool> {
         match *self {}
     }
 

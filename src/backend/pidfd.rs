@@ -5,13 +5,12 @@ use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, child, procfs},
+    probe::{self, procfs},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ioctl::{Opcode, Updater, ioctl, opcode},
-    process::{PidfdFlags, WaitId, pidfd_open},
 };
 use std::io;
 
@@ -27,11 +26,22 @@ impl PidFd {
     pub(crate) const WAIT: &str = "ppoll";
 
     pub(crate) fn open(pid: Pid) -> io::Result<PidFd> {
-        let fd = pidfd_open(pid.raw(), PidfdFlags::empty())?;
-        Ok(PidFd { fd, pid })
+        Ok(PidFd {
+            fd: sys::open(pid)?,
+            pid,
+        })
     }
 
-    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<bool> {
+    /// No permission is needed: what is refused is the call, by a kernel that
+    /// does not know it or by a sandbox.
+    pub(crate) fn is_unavailable(error: &io::Error) -> bool {
+        matches!(
+            error.kind(),
+            io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+        )
+    }
+
+    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
         deadline.sleep(|longest| {
             let longest = longest.map(|longest| Timespec {
                 tv_sec: longest.as_secs() as _,
@@ -45,8 +55,7 @@ impl PidFd {
     /// How the process exited, from whoever knows: the child's wait status, what
     /// the kernel keeps of a reaped process, or what it shows of a zombie.
     pub(crate) fn exit(&self) -> Exit {
-        child::peek(WaitId::PidFd(self.fd.as_fd()))
-            .unwrap_or(None)
+        sys::child_exit(&self.fd)
             .or_else(|| self.reaped_exit())
             .or_else(|| self.zombie_exit())
             // It may have been reaped while we looked for the zombie.
@@ -103,3 +112,65 @@ struct PidfdInfo {
 
 const PIDFD_GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xFF, 11);
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+#[cfg(target_os = "linux")]
+mod sys {
+    use crate::{Exit, pid::Pid, probe::child};
+    use rustix::{
+        fd::{AsFd, OwnedFd},
+        io::Result,
+        process::{PidfdFlags, WaitId, pidfd_open},
+    };
+
+    pub(super) fn open(pid: Pid) -> Result<OwnedFd> {
+        pidfd_open(pid.raw(), PidfdFlags::empty())
+    }
+
+    /// If it is our child, and not yet reaped.
+    pub(super) fn child_exit(fd: &OwnedFd) -> Option<Exit> {
+        child::peek(WaitId::PidFd(fd.as_fd())).ok()?
+    }
+}
+
+/// What rustix has for Linux only.
+#[cfg(target_os = "android")]
+mod sys {
+    use crate::{Exit, pid::Pid};
+    use rustix::fd::{FromRawFd, OwnedFd, RawFd};
+    use std::io;
+
+    pub(super) fn open(pid: Pid) -> io::Result<OwnedFd> {
+        if !is_allowed() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // SAFETY: takes numbers only.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.get() as libc::pid_t, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just opened, and nobody else has it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    }
+
+    /// Before Android 12 (API level 31) the sandbox of apps kills those who call
+    /// `pidfd_open`.
+    fn is_allowed() -> bool {
+        let mut level = [0_u8; libc::PROP_VALUE_MAX as usize];
+        // SAFETY: the name ends with a zero, and there is room for the longest
+        // value that a property can have and its final zero.
+        let length = unsafe {
+            libc::__system_property_get(c"ro.build.version.sdk".as_ptr(), level.as_mut_ptr().cast())
+        };
+        let level = level.get(..length as usize).unwrap_or_default();
+        let level = std::str::from_utf8(level)
+            .ok()
+            .and_then(|it| it.parse().ok());
+        level.is_some_and(|level: u32| level >= 31)
+    }
+
+    /// The zombie's parent is asked for by its pid, once /proc has shown that the
+    /// pid is still the same process's.
+    pub(super) fn child_exit(_: &OwnedFd) -> Option<Exit> {
+        None
+    }
+}

@@ -1,11 +1,10 @@
-//! Unix systems of which we know no more than POSIX: `kill(pid, 0)`.
+//! Unix systems of which we know no more than POSIX: the null signal.
 //!
 //! It finds zombies as well, so that of a process that is not our child we learn
 //! only when it has been reaped.
 
-use super::{Child, Look, peek_child};
+use super::{Child, Look, exists, peek_child};
 use crate::pid::Pid;
-use rustix::{io::Errno, process::test_kill_process};
 use std::io;
 
 pub(crate) const CALL: &str = "kill";
@@ -23,10 +22,8 @@ pub(crate) fn look(pid: Pid) -> io::Result<Look> {
         Child::Exited(exit) => return Ok(Look::Exited(Some(Mark { ours: true }), exit)),
         Child::NotOurs => {}
     }
-    match test_kill_process(pid.raw()) {
-        Err(Errno::SRCH) => Ok(Look::Gone),
-        // There is one, which we may not signal.
-        Ok(()) | Err(Errno::PERM) => Ok(Look::Running(Some(Mark { ours: false }))),
-        Err(error) => Err(error.into()),
-    }
+    Ok(match exists(pid)? {
+        true => Look::Running(Some(Mark { ours: false })),
+        false => Look::Gone,
+    })
 }

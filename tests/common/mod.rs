@@ -6,7 +6,7 @@
 
 #![allow(dead_code, unreachable_pub)] // No test binary uses all of it.
 
-use procwait::{Backend, Process};
+use procwait::{Backend, Exit, Process};
 use std::{
     any::type_name,
     env,
@@ -81,13 +81,14 @@ fn until_stdin_ends() {
 }
 
 fn parent(command: &str) -> ! {
-    let mut child = helper(command);
-    println!("{}", child.id());
+    let mut child = Some(helper(command));
+    println!("{}", child.as_ref().unwrap().id());
     for line in io::stdin().lines() {
         match line.unwrap().as_str() {
-            "end" => drop(child.stdin.take()),
+            "end" => drop(child.as_mut().unwrap().stdin.take()),
             "reap" => {
-                child.wait().unwrap();
+                // On Windows, closing the last handle is what reaps it.
+                child.take().unwrap().wait().unwrap();
                 println!("reaped");
             }
             order => panic!("unknown order {order:?}"),
@@ -221,8 +222,22 @@ pub fn held(pid: u32) -> [Process; 2] {
     ]
 }
 
-/// A pid that no process has: that of a child which has exited and was reaped.
+/// The status that a process of ours must have exited with, or none, if it is
+/// polled on Windows: there is no status without a handle.
+#[track_caller]
+pub fn assert_code(process: &Process, exit: Exit, code: i32) {
+    if cfg!(windows) && process.backend() == Backend::Polling {
+        assert_eq!(exit.status(), None, "{process:?}");
+    } else {
+        assert_eq!(exit.code(), Some(code), "{process:?}");
+    }
+}
+
+/// A pid that no process has.
 pub fn unused_pid() -> u32 {
+    if cfg!(windows) {
+        return 0x7FFF_FFF0; // Windows gives low numbers, and the same again soon.
+    }
     let mut child = helper("exit 0");
     child.wait().unwrap();
     child.id()

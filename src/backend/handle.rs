@@ -1,0 +1,126 @@
+//! Windows: a process handle, which is signalled once the process has exited.
+//! As long as it is open, the pid is not given to another process.
+
+use crate::{
+    Backend, Exit,
+    deadline::Deadline,
+    pid::Pid,
+    probe::{self, Look},
+};
+use std::{
+    io,
+    os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
+    time::Duration,
+};
+use windows_sys::Win32::{
+    Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT},
+    System::Threading::{
+        GetExitCodeProcess, GetProcessId, INFINITE, OpenProcess, PROCESS_ACCESS_RIGHTS,
+        PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+    },
+};
+
+#[derive(Debug)]
+pub(crate) struct Handle(OwnedHandle);
+
+impl Handle {
+    pub(crate) const BACKEND: Option<Backend> = Some(Backend::Handle);
+    pub(crate) const OPEN: &str = "OpenProcess";
+    pub(crate) const WAIT: &str = "WaitForSingleObject";
+
+    pub(crate) fn open(pid: Pid) -> io::Result<Handle> {
+        let handle = match open(pid, PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION) {
+            // The exit is worth having without the status.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open(pid, PROCESS_SYNCHRONIZE)?
+            }
+            opened => opened?,
+        };
+        // Windows takes the three numbers after a pid for that pid.
+        //
+        // SAFETY: the handle is open.
+        let is_this = match unsafe { GetProcessId(handle.as_raw_handle()) } {
+            // We may not ask.
+            0 => matches!(probe::look(pid)?, Look::Running(_)),
+            opened => opened == pid.get(),
+        };
+        match is_this {
+            true => Ok(Handle(handle)),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// What is refused is this process.
+    pub(crate) fn is_unavailable(_: &io::Error) -> bool {
+        false
+    }
+
+    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+        deadline.sleep(|longest| {
+            let milliseconds = longest.map_or(INFINITE, milliseconds);
+            // SAFETY: the handle is open, and stays so as we borrow it.
+            match unsafe { WaitForSingleObject(self.0.as_raw_handle(), milliseconds) } {
+                WAIT_OBJECT_0 => Ok(true),
+                WAIT_TIMEOUT => Ok(false),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
+    }
+
+    /// Any code may be an exit code, 259 (`STILL_ACTIVE`) as well: to be asked
+    /// once the handle was signalled.
+    pub(crate) fn exit(&self) -> Exit {
+        let mut code = 0;
+        // SAFETY: the handle is open, and the code is written to a place that
+        // outlives the call.
+        match unsafe { GetExitCodeProcess(self.0.as_raw_handle(), &mut code) } {
+            0 => Exit::UNKNOWN,
+            _ => Exit::from_raw(code),
+        }
+    }
+
+    pub(crate) fn is_reaped(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.0.as_handle()
+    }
+}
+
+fn open(pid: Pid, access: PROCESS_ACCESS_RIGHTS) -> io::Result<OwnedHandle> {
+    const DO_NOT_INHERIT: i32 = 0;
+    // SAFETY: takes numbers only.
+    let handle = unsafe { OpenProcess(access, DO_NOT_INHERIT, pid.get()) };
+    if handle.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle was just opened, is closed by `CloseHandle`, and nobody
+    // else has it.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// Rounded up, so that no wait is too short. (What does not fit is cut: the wait
+/// is then done in several.)
+fn milliseconds(duration: Duration) -> u32 {
+    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
+    u32::try_from(milliseconds).map_or(INFINITE - 1, |it| it.min(INFINITE - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_up_and_never_infinite() {
+        assert_eq!(milliseconds(Duration::ZERO), 0);
+        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds(Duration::from_millis(20)), 20);
+        assert_eq!(milliseconds(Duration::from_nanos(20_000_001)), 21);
+        assert_eq!(
+            milliseconds(Duration::from_millis(u32::MAX.into())),
+            INFINITE - 1
+        );
+        assert_eq!(milliseconds(Duration::MAX), INFINITE - 1);
+    }
+}

@@ -1,0 +1,64 @@
+//! macOS: `proc_pidinfo`, and the null signal.
+
+use super::{Look, exists};
+use crate::{Exit, pid::Pid};
+use std::{io, mem};
+
+pub(crate) const CALL: &str = "kill";
+
+/// When the process started, in seconds and microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(u64, u64);
+
+pub(crate) fn look(pid: Pid) -> io::Result<Look> {
+    if let Some(info) = info::<libc::proc_bsdinfo>(pid, libc::PROC_PIDTBSDINFO) {
+        let mark = Some(Mark(info.pbi_start_tvsec, info.pbi_start_tvusec));
+        return Ok(match info.pbi_status == libc::SZOMB {
+            true => Look::Exited(mark, Exit::from_raw((info.pbi_xstatus & 0xFFFF) as i32)),
+            false => Look::Running(mark),
+        });
+    }
+    // Of another user's process only this much is shown.
+    if let Some(info) = info::<libc::proc_bsdshortinfo>(pid, libc::PROC_PIDT_SHORTBSDINFO) {
+        return Ok(match info.pbsi_status == libc::SZOMB {
+            true => Look::Exited(None, Exit::UNKNOWN),
+            false => Look::Running(None),
+        });
+    }
+    Ok(match exists(pid)? {
+        true => Look::Running(None),
+        false => Look::Gone,
+    })
+}
+
+/// Structures that `proc_pidinfo` fills in.
+///
+/// # Safety
+///
+/// All bits zero, and what the kernel writes, are valid ones.
+unsafe trait Info {}
+
+// SAFETY: integers and arrays of them.
+unsafe impl Info for libc::proc_bsdinfo {}
+
+// SAFETY: as above.
+unsafe impl Info for libc::proc_bsdshortinfo {}
+
+fn info<I: Info>(pid: Pid, flavor: i32) -> Option<I> {
+    const ZOMBIES_TOO: u64 = 1;
+    let size = mem::size_of::<I>() as i32;
+    // SAFETY: `Info` promises that all bits zero are a valid one.
+    let mut info: I = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes at most `size` bytes, which is the structure's, and
+    // `Info` promises that they are a valid one.
+    let written = unsafe {
+        libc::proc_pidinfo(
+            pid.get() as i32,
+            flavor,
+            ZOMBIES_TOO,
+            (&raw mut info).cast(),
+            size,
+        )
+    };
+    (written == size).then_some(info)
+}

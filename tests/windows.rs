@@ -1,0 +1,127 @@
+//! What only Windows has.
+
+#![cfg(windows)]
+#![allow(unsafe_code)]
+
+mod common;
+
+use common::{LONG, SHORT, helper, skip};
+use procwait::{Backend, ChildExt as _, Error, Process, wait_pid};
+use std::{os::windows::io::AsRawHandle as _, ptr, time::Duration};
+use windows_sys::Win32::{
+    Security::{
+        ACL, ACL_REVISION, DACL_SECURITY_INFORMATION, InitializeAcl, InitializeSecurityDescriptor,
+        SECURITY_DESCRIPTOR, SetKernelObjectSecurity, SetSecurityDescriptorDacl,
+    },
+    System::{SystemServices::SECURITY_DESCRIPTOR_REVISION, Threading::WaitForSingleObject},
+};
+
+#[test]
+fn exit_codes_are_any_32_bits() {
+    // 259 is STILL_ACTIVE, the others are negative as i32.
+    for code in [259, 0x8000_0000, 0xC000_0005, u32::MAX] {
+        let mut child = helper(&format!("exit {code}"));
+        let mut process = Process::open(child.id()).unwrap();
+        let exit = process.wait_timeout(LONG).unwrap().unwrap();
+        assert_eq!(exit.code(), Some(code as i32));
+        assert_eq!(wait_pid(child.id(), Some(LONG)).unwrap(), Some(exit));
+        assert_eq!(exit.status(), child.wait_timeout(LONG).unwrap());
+    }
+}
+
+#[test]
+fn the_numbers_behind_a_pid_are_no_pids() {
+    let child = helper("wait 0");
+    for behind in 1..4 {
+        let pid = child.id() + behind;
+        let error = wait_pid(pid, None).unwrap_err();
+        assert!(matches!(error, Error::NotFound { pid: named } if named == pid));
+        let error = Process::open_with(pid, Backend::Handle).unwrap_err();
+        assert!(matches!(error, Error::NotFound { pid: named } if named == pid));
+    }
+}
+
+#[test]
+fn an_exited_process_that_somebody_still_holds() {
+    let mut child = helper("exit 7");
+    child.wait().unwrap();
+    // We still hold its handle.
+    let mut process = Process::open(child.id()).unwrap();
+    assert_eq!(process.backend(), Backend::Handle);
+    let exit = process.try_wait().unwrap().unwrap();
+    assert_eq!(exit.code(), Some(7));
+    assert_eq!(
+        wait_pid(child.id(), Some(Duration::ZERO)).unwrap(),
+        Some(exit)
+    );
+}
+
+#[test]
+fn the_handle_is_for_waits_of_ones_own() {
+    let mut child = helper("wait 3");
+    let mut process = Process::open(child.id()).unwrap();
+    let wait = |process: &Process, milliseconds| {
+        let handle = process.as_event_handle().unwrap();
+        // SAFETY: the handle is borrowed, and so open.
+        unsafe { WaitForSingleObject(handle.as_raw_handle(), milliseconds) }
+    };
+    assert_ne!(wait(&process, 0), 0);
+    drop(child.stdin.take());
+    assert_eq!(wait(&process, LONG.as_millis() as u32), 0);
+    assert_eq!(process.try_wait().unwrap().unwrap().code(), Some(3));
+    let polled = Process::open_with(child.id(), Backend::Polling);
+    assert!(polled.is_err() || polled.unwrap().as_event_handle().is_none());
+}
+
+/// Takes away everybody's right to open the process.
+fn close_to_all(process: &std::process::Child) {
+    // SAFETY: the structures have the sizes that are told and outlive the calls;
+    // the descriptor refers to the list, which lives as long.
+    unsafe {
+        let mut list: ACL = std::mem::zeroed();
+        let size = size_of::<ACL>() as u32;
+        assert_ne!(InitializeAcl(&mut list, size, ACL_REVISION), 0);
+        let mut descriptor: SECURITY_DESCRIPTOR = std::mem::zeroed();
+        let descriptor = ptr::from_mut(&mut descriptor).cast();
+        assert_ne!(
+            InitializeSecurityDescriptor(descriptor, SECURITY_DESCRIPTOR_REVISION),
+            0
+        );
+        assert_ne!(SetSecurityDescriptorDacl(descriptor, 1, &list, 0), 0);
+        let handle = process.as_raw_handle();
+        assert_ne!(
+            SetKernelObjectSecurity(handle, DACL_SECURITY_INFORMATION, descriptor),
+            0,
+            "{}",
+            std::io::Error::last_os_error()
+        );
+    }
+}
+
+#[test]
+fn a_process_that_we_may_not_open_is_polled() {
+    let mut child = helper("wait 7");
+    close_to_all(&child);
+    let mut process = Process::open(child.id()).unwrap();
+    if process.backend() == Backend::Handle {
+        return skip(
+            "a_process_that_we_may_not_open_is_polled",
+            "we may open all, as a debugger may",
+        );
+    }
+    let cause = process.fallback_cause().unwrap();
+    assert_eq!(cause.kind(), std::io::ErrorKind::PermissionDenied);
+    match Process::open_with(child.id(), Backend::Handle).unwrap_err() {
+        Error::Os { call, pid, source } => {
+            assert_eq!((call, pid), ("OpenProcess", child.id()));
+            assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+        }
+        error => panic!("{error}"),
+    }
+    assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
+    assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None);
+    drop(child.stdin.take());
+    let exit = process.wait_timeout(LONG).unwrap().unwrap();
+    assert_eq!(exit.status(), None);
+    child.wait().unwrap();
+}
