@@ -67,10 +67,10 @@ fn reaped_during_the_wait() {
     for _ in 0..20 {
         let mut grandchild = Grandchild::new("wait 7");
         let pid = grandchild.pid;
-        let mut waiters = held(pid)
-            .map(|mut process| thread::spawn(move || process.wait_timeout(LONG)))
+        let mut waiters: Vec<_> = held(pid)
             .into_iter()
-            .collect::<Vec<_>>();
+            .map(|mut process| thread::spawn(move || process.wait_timeout(LONG)))
+            .collect();
         waiters.push(thread::spawn(move || wait_pid(pid, Some(LONG))));
         grandchild.end();
         grandchild.reap();

@@ -43,10 +43,10 @@ fn once_exited_it_always_answers_the_same() {
         assert_eq!(process.wait_deadline(Instant::now()).unwrap(), Some(exit));
         assert_eq!(process.wait().unwrap(), exit);
     }
-    let mut processes = held(pid).map(|mut process| {
+    let mut processes = held(pid);
+    for process in &mut processes {
         process.wait().unwrap();
-        process
-    });
+    }
     child.wait().unwrap();
     for process in &mut processes {
         let exit = process.wait().unwrap();
@@ -88,12 +88,13 @@ fn reaped_before_the_look() {
 #[test]
 fn it_moves_between_threads() {
     let mut child = helper("wait 2");
-    let waiters = held(child.id()).map(|mut process| {
+    let wait = |mut process: Process| {
         thread::spawn(move || {
             let exit = process.wait().unwrap();
             assert_code(&process, exit, 2);
         })
-    });
+    };
+    let waiters: Vec<_> = held(child.id()).into_iter().map(wait).collect();
     drop(child.stdin.take());
     for waiter in waiters {
         waiter.join().unwrap();
