@@ -31,6 +31,14 @@ impl Deadline {
         timeout.map_or(Deadline::Never, Deadline::after)
     }
 
+    /// This deadline, or the one that comes first.
+    pub(crate) fn within(self, timeout: Duration) -> Deadline {
+        match (self, Deadline::after(timeout)) {
+            (Deadline::At(this), Deadline::At(that)) => Deadline::At(this.min(that)),
+            (Deadline::Never, other) | (other, Deadline::Never) => other,
+        }
+    }
+
     /// The time left, zero once the deadline has passed; `None` is for ever.
     fn left(self) -> Option<Duration> {
         match self {

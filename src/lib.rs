@@ -53,6 +53,7 @@ mod pid;
 #[allow(unsafe_code)]
 mod probe;
 mod process;
+mod set;
 
 pub use crate::{
     backend::Backend,
@@ -60,6 +61,7 @@ pub use crate::{
     error::Error,
     exit::Exit,
     process::{Process, wait_pid},
+    set::{WaitAll, WaitSet, wait_all, wait_any},
 };
 
 #[cfg(doctest)]

@@ -314,24 +314,22 @@ impl Process {
         let Waiting::Event { event, .. } = &self.waiting else {
             return Ok(());
         };
-        // The event backend holds the process, polling only knows its pid. So
-        // take what bears the pid now, then make sure that it still was ours.
-        let opened = Polling::open(self.pid).map_err(os_error(probe::CALL, self.pid))?;
-        match opened {
-            Some((polling, exit)) if !event.is_reaped() => {
-                self.exit = exit;
+        match Polling::take_over(self.pid, || event.is_reaped(), || event.exit())
+            .map_err(os_error(probe::CALL, self.pid))?
+        {
+            Ok(polling) => {
                 self.waiting = Waiting::Polling {
                     polling,
                     cause: Some(cause),
                 };
             }
-            _ => self.exit = Some(event.exit()),
+            Err(exit) => self.exit = Some(exit),
         }
         Ok(())
     }
 }
 
-fn os_error(call: &'static str, pid: Pid) -> impl Fn(io::Error) -> Error {
+pub(crate) fn os_error(call: &'static str, pid: Pid) -> impl Fn(io::Error) -> Error {
     move |source| Error::Os {
         call,
         pid: pid.get(),

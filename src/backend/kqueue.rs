@@ -1,6 +1,9 @@
 //! macOS, iOS, FreeBSD, NetBSD, OpenBSD, DragonFly: `EVFILT_PROC` on a kqueue.
 
-use super::kqueue_rules::{self as rules, Asked, System};
+use super::{
+    Fired, Token,
+    kqueue_rules::{self as rules, Asked, System},
+};
 use crate::{
     Backend, Exit,
     deadline::Deadline,
@@ -12,7 +15,7 @@ use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::{Errno, FdFlags, fcntl_setfd},
 };
-use std::{io, mem::MaybeUninit, ptr, time::Duration};
+use std::{collections::VecDeque, io, mem::MaybeUninit, ptr, time::Duration};
 
 cfg_if::cfg_if! {
     if #[cfg(target_vendor = "apple")] {
@@ -36,6 +39,9 @@ const EXIT_STATUS: u32 = 0x0400_0000;
 /// others if the parent is gone when the tracer reaps it.
 const RECHECK: Duration = Duration::from_secs(60);
 
+/// How many exits are taken from the kernel at once.
+const BATCH: usize = 64;
+
 /// A kqueue with one process in it.
 #[derive(Debug)]
 pub(crate) struct Kqueue {
@@ -52,14 +58,14 @@ impl Kqueue {
 
     pub(crate) fn open(pid: Pid) -> io::Result<Kqueue> {
         let queue = Queue::new()?;
-        let (process, event) = queue.register(pid)?;
+        let (process, event) = queue.register(pid, 0)?;
         let mut kqueue = Kqueue {
             queue,
             process,
             exit: None,
         };
         if let Some(event) = event {
-            kqueue.take(event)?;
+            kqueue.take(&event)?;
         }
         let now = Deadline::after(Duration::ZERO);
         match rules::is_in_time(probe::exists(pid)?, || kqueue.wait(now))? {
@@ -81,11 +87,8 @@ impl Kqueue {
             }
             let slice = longest.map_or(RECHECK, |longest| longest.min(RECHECK));
             let mut events = [MaybeUninit::uninit()];
-            match self.queue.wait(&mut events, slice)? {
-                [event] => {
-                    let event = told(event);
-                    self.take(event)?;
-                }
+            match self.queue.wait(&mut events, Some(slice))? {
+                [event] => self.take(event)?,
                 _ if slice == RECHECK => self.exit = self.process.left_behind()?,
                 _ => {}
             }
@@ -93,8 +96,8 @@ impl Kqueue {
         })
     }
 
-    fn take(&mut self, event: rules::Event) -> io::Result<()> {
-        if let Some(data) = rules::exit_data(event, self.process.pid.get())? {
+    fn take(&mut self, event: &Event) -> io::Result<()> {
+        if let Some(data) = rules::exit_data(told(event), self.process.pid.get())? {
             self.exit = Some(self.process.exit(data));
         }
         Ok(())
@@ -104,9 +107,8 @@ impl Kqueue {
         self.exit.unwrap_or(Exit::UNKNOWN)
     }
 
-    /// The kernel does not tell by the registration whether the pid was reused.
     pub(crate) fn is_reaped(&self) -> bool {
-        false
+        self.process.is_reaped()
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -127,17 +129,43 @@ impl Queue {
     }
 
     /// A process that exits already may come with an event at once.
-    fn register(&self, pid: Pid) -> io::Result<(Registered, Option<rules::Event>)> {
+    fn register(&self, pid: Pid, generation: u32) -> io::Result<(Registered, Option<Event>)> {
         let mut event = None;
         let asked = rules::register(SYSTEM, |asked| {
-            event = self.add(pid, asked)?;
+            event = self.add(pid, asked, generation)?;
             Ok(())
         })?;
         Ok((Registered { pid, asked }, event))
     }
 
-    fn add(&self, pid: Pid, asked: Asked) -> io::Result<Option<rules::Event>> {
-        let flags = match asked {
+    fn add(&self, pid: Pid, asked: Asked, generation: u32) -> io::Result<Option<Event>> {
+        // The receipt takes the room for the one event, so that none is handed
+        // out. Where the kernel does not know receipts there may be one.
+        let flags = EventFlags::ADD | EventFlags::ONESHOT | EventFlags::RECEIPT;
+        let mut events = [MaybeUninit::uninit()];
+        let events = self.change(pid, asked, flags, generation, &mut events)?;
+        match events {
+            [event] => Ok(rules::receipt(told(event))?.map(|_| *event)),
+            _ => Ok(None),
+        }
+    }
+
+    fn delete(&self, process: &Registered) -> io::Result<()> {
+        let mut events = [MaybeUninit::uninit()];
+        let flags = EventFlags::DELETE | EventFlags::RECEIPT;
+        self.change(process.pid, process.asked, flags, 0, &mut events)?;
+        Ok(())
+    }
+
+    fn change<'a>(
+        &self,
+        pid: Pid,
+        asked: Asked,
+        flags: EventFlags,
+        generation: u32,
+        events: &'a mut [MaybeUninit<Event>],
+    ) -> io::Result<&'a mut [Event]> {
+        let notes = match asked {
             Asked::Exit => ProcessEvents::EXIT,
             Asked::ExitAndStatus => {
                 ProcessEvents::EXIT | ProcessEvents::from_bits_retain(EXIT_STATUS)
@@ -145,48 +173,106 @@ impl Queue {
         };
         let filter = EventFilter::Proc {
             pid: pid.raw(),
-            flags,
+            flags: notes,
         };
-        // The receipt takes the room for the one event, so that none is handed
-        // out. Where the kernel does not know receipts there may be one.
-        let flags = EventFlags::ADD | EventFlags::ONESHOT | EventFlags::RECEIPT;
-        let change = Event::new(filter, flags, ptr::null_mut());
-        let mut events = [MaybeUninit::uninit()];
+        let generation = ptr::without_provenance_mut(generation as usize);
+        let change = Event::new(filter, flags, generation);
         // SAFETY: the change is about a process, and refers to no descriptor that
         // would have to stay open.
-        let (events, _) =
-            unsafe { kevent(&self.0, &[change], &mut events[..], Some(Duration::ZERO)) }?;
-        match events {
-            [event] => rules::receipt(told(event)),
-            _ => Ok(None),
-        }
+        let (events, _) = unsafe { kevent(&self.0, &[change], events, Some(Duration::ZERO)) }?;
+        Ok(events)
     }
 
     fn wait<'a>(
         &self,
         events: &'a mut [MaybeUninit<Event>],
-        longest: Duration,
+        longest: Option<Duration>,
     ) -> io::Result<&'a mut [Event]> {
         // SAFETY: there are no changes; so far only processes were registered,
         // which refer to no descriptor that would have to stay open.
-        let (events, _) = unsafe { kevent(&self.0, &[], events, Some(longest)) }?;
+        let (events, _) = unsafe { kevent(&self.0, &[], events, longest) }?;
         Ok(events)
+    }
+}
+
+/// A kqueue with many processes in it.
+#[derive(Debug)]
+pub(crate) struct Reactor {
+    queue: Queue,
+    fired: VecDeque<Fired>,
+}
+
+impl Reactor {
+    pub(crate) fn new() -> io::Result<Reactor> {
+        Ok(Reactor {
+            queue: Queue::new()?,
+            fired: VecDeque::new(),
+        })
+    }
+
+    pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Registered> {
+        let (process, event) = self.queue.register(pid, token.generation)?;
+        self.take(event.as_slice());
+        let now = Deadline::after(Duration::ZERO);
+        let in_time = rules::is_in_time(probe::exists(pid)?, || {
+            self.wait(now)?;
+            Ok(self.fired.iter().any(|fired| fired.token == token))
+        });
+        match in_time? {
+            true => Ok(process),
+            false => Err(Errno::SRCH.into()),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, process: &Registered) {
+        // If the exit was told, it is out already.
+        let _ = self.queue.delete(process);
+    }
+
+    /// Sleeps until there is something for `next` (true) or the deadline.
+    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+        deadline.sleep(|longest| {
+            let mut events = [const { MaybeUninit::uninit() }; BATCH];
+            let events = self.queue.wait(&mut events, longest)?;
+            self.take(events);
+            Ok(!self.fired.is_empty())
+        })
+    }
+
+    fn take(&mut self, events: &[Event]) {
+        let fired = events.iter().filter_map(|event| {
+            let pid = told(event).of?;
+            let data = rules::exit_data(told(event), pid).ok()??;
+            let generation = event.udata().addr() as u32;
+            let token = Token { pid, generation };
+            Some(Fired { token, data })
+        });
+        self.fired.extend(fired);
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Fired> {
+        self.fired.pop_front()
     }
 }
 
 /// A process in a kqueue.
 #[derive(Debug)]
-struct Registered {
+pub(crate) struct Registered {
     pid: Pid,
     asked: Asked,
 }
 
 impl Registered {
     /// How it exited, by the data of the event, or else by what it left behind.
-    fn exit(&self, data: i64) -> Exit {
+    pub(crate) fn exit(&self, data: i64) -> Exit {
         rules::exit(SYSTEM, self.asked, data)
             .or_else(|| self.left_behind().ok()?)
             .unwrap_or(Exit::UNKNOWN)
+    }
+
+    /// The kernel does not tell by the registration whether the pid was reused.
+    pub(crate) fn is_reaped(&self) -> bool {
+        false
     }
 
     /// `None`: it is still running.

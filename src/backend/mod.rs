@@ -8,6 +8,14 @@
 //! - `exit()` is how it exited, once it has;
 //! - `is_reaped()` is whether its pid may have come to mean another process;
 //! - `as_fd()`, or `as_handle()`, is what a reactor can wait for.
+//!
+//! And beside it for many processes at once, with the same code for each:
+//!
+//! - `Reactor::new()` has none yet; `insert(pid, token)` takes hold of one, and
+//!   `remove(member)` lets go of it;
+//! - `wait(deadline)` sleeps until there is an exit (true) or the deadline (false);
+//! - `next()` is that exit, by its token and with what the event told;
+//! - `Member::exit(data)` is how the process exited.
 
 use std::fmt;
 
@@ -16,7 +24,9 @@ pub(crate) use polling::Polling;
 
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        mod epoll;
         mod pidfd;
+        pub(crate) use epoll::{Member, Reactor};
         pub(crate) use pidfd::PidFd as Event;
     } else if #[cfg(any(
         target_vendor = "apple",
@@ -27,19 +37,51 @@ cfg_if::cfg_if! {
     ))] {
         mod kqueue;
         mod kqueue_rules;
-        pub(crate) use kqueue::Kqueue as Event;
+        pub(crate) use kqueue::{Kqueue as Event, Reactor, Registered as Member};
     } else if #[cfg(windows)] {
         mod handle;
+        mod thread_pool;
         pub(crate) use handle::Handle as Event;
+        pub(crate) use thread_pool::{Member, Reactor};
     } else {
         mod none;
-        pub(crate) use none::NoEvent as Event;
+        pub(crate) use none::{NoEvent as Event, NoEvent as Member, NoEvent as Reactor};
     }
 }
 
 // Its tests run everywhere.
 #[cfg(all(test, target_os = "linux"))]
 mod kqueue_rules;
+
+/// Names a process in a set: its pid, and a generation, as the pid may be in the
+/// set again for another process while news of the first are still on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) pid: u32,
+    pub(crate) generation: u32,
+}
+
+impl From<u64> for Token {
+    fn from(token: u64) -> Token {
+        Token {
+            pid: token as u32,
+            generation: (token >> 32) as u32,
+        }
+    }
+}
+
+impl From<Token> for u64 {
+    fn from(token: Token) -> u64 {
+        u64::from(token.generation) << 32 | u64::from(token.pid)
+    }
+}
+
+/// News of an exit, with what the kernel told along with it, if it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fired {
+    pub(crate) token: Token,
+    pub(crate) data: i64,
+}
 
 /// A means of waiting for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

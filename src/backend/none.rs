@@ -1,6 +1,7 @@
 //! Systems without events for the exit of any process: illumos, Solaris, AIX
 //! and others. They poll.
 
+use super::{Fired, Token};
 use crate::{Backend, Exit, deadline::Deadline, pid::Pid};
 use std::{io, os::fd::BorrowedFd};
 
@@ -29,6 +30,24 @@ impl NoEvent {
     }
 
     pub(crate) fn is_reaped(&self) -> bool {
+        match *self {}
+    }
+
+    // As a set's.
+
+    pub(crate) fn new() -> io::Result<NoEvent> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn insert(&mut self, _: Pid, _: Token) -> io::Result<NoEvent> {
+        match *self {}
+    }
+
+    pub(crate) fn remove(&mut self, _: &NoEvent) {
+        match *self {}
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Fired> {
         match *self {}
     }
 

@@ -12,7 +12,7 @@ use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ioctl::{Opcode, Updater, ioctl, opcode},
 };
-use std::io;
+use std::{io, time::Duration};
 
 #[derive(Debug)]
 pub(crate) struct PidFd {
@@ -42,14 +42,7 @@ impl PidFd {
     }
 
     pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        deadline.sleep(|longest| {
-            let longest = longest.map(|longest| Timespec {
-                tv_sec: longest.as_secs() as _,
-                tv_nsec: longest.subsec_nanos() as _,
-            });
-            let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-            Ok(poll(&mut fds, longest.as_ref())? > 0)
-        })
+        deadline.sleep(|longest| is_readable_within(self.as_fd(), longest))
     }
 
     /// How the process exited, from whoever knows: the child's wait status, what
@@ -97,6 +90,19 @@ impl PidFd {
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// To the nanosecond, which epoll has only since Linux 5.11.
+pub(crate) fn is_readable_within(
+    fd: BorrowedFd<'_>,
+    longest: Option<Duration>,
+) -> io::Result<bool> {
+    let longest = longest.map(|longest| Timespec {
+        tv_sec: longest.as_secs() as _,
+        tv_nsec: longest.subsec_nanos() as _,
+    });
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    Ok(poll(&mut fds, longest.as_ref())? > 0)
 }
 
 /// `struct pidfd_info` of the kernel's `linux/pidfd.h`, in its first version.

@@ -26,6 +26,26 @@ impl Polling {
         })
     }
 
+    /// Takes over from an event backend whose wait has failed: it holds the process,
+    /// and here there is only the pid. So take what bears the pid now, then make
+    /// sure that it still was the same. `Err`: it has exited, as `exit` tells.
+    pub(crate) fn take_over(
+        pid: Pid,
+        is_reaped: impl FnOnce() -> bool,
+        exit: impl FnOnce() -> Exit,
+    ) -> io::Result<Result<Polling, Exit>> {
+        let opened = Polling::open(pid)?;
+        Ok(match opened.filter(|_| !is_reaped()) {
+            Some((polling, None)) => Ok(polling),
+            Some((_, Some(exit))) => Err(exit),
+            None => Err(exit()),
+        })
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// `None`: the deadline has passed.
     pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<Option<Exit>> {
         if deadline == Deadline::Never {
@@ -40,7 +60,8 @@ impl Polling {
         deadline.poll(|| self.look())
     }
 
-    fn look(&self) -> io::Result<Option<Exit>> {
+    /// `None`: it is still running.
+    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
         Ok(match probe::look(self.pid)? {
             Look::Running(mark) if self.is_ours(mark) => None,
             Look::Exited(mark, exit) if self.is_ours(mark) => Some(exit),

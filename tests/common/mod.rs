@@ -255,12 +255,53 @@ pub fn alone<F: FnOnce()>(body: F) {
     if env::var_os(ALONE).is_some() {
         return body();
     }
+    let run = this_test::<F>(Command::new(env::current_exe().unwrap()));
+    assert!(run.is_ok(), "{}", run.unwrap_err());
+}
+
+/// Runs the body of a test in a pid namespace of its own, as its root: there the
+/// next pid can be chosen.
+#[cfg(target_os = "linux")]
+pub fn in_a_pid_namespace<F: FnOnce()>(body: F) {
+    if env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args([
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+    ]);
+    let can = Command::new(unshare.get_program())
+        .args(unshare.get_args())
+        .args(["test", "-w", "/proc/sys/kernel/ns_last_pid"])
+        .output();
+    if !can.is_ok_and(|run| run.status.success()) {
+        return skip(test_name::<F>(), "no pid namespace to be had by `unshare`");
+    }
+    unshare.arg(env::current_exe().unwrap());
+    let run = this_test::<F>(unshare);
+    assert!(run.is_ok(), "{}", run.unwrap_err());
+}
+
+/// `module::test` of the closure that is a test's body.
+fn test_name<F>() -> &'static str {
     // "binary::module::test::{{closure}}"
     let path = type_name::<F>();
     let test = path.split_once("::").unwrap().1;
-    let test = test.strip_suffix("::{{closure}}").unwrap();
-    let run = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+    test.strip_suffix("::{{closure}}").unwrap()
+}
+
+fn this_test<F>(mut command: Command) -> Result<(), String> {
+    let run = command
+        .args([
+            "--exact",
+            test_name::<F>(),
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(ALONE, "1")
         .output()
         .unwrap();
@@ -269,11 +310,10 @@ pub fn alone<F: FnOnce()>(body: F) {
         String::from_utf8_lossy(&run.stderr),
     );
     skipped_aloud(&stderr);
-    assert!(
-        run.status.success() && stdout.contains("1 passed"),
-        "{test} alone: {}\n{stdout}\n{stderr}",
-        run.status
-    );
+    match run.status.success() && stdout.contains("1 passed") {
+        true => Ok(()),
+        false => Err(format!("{}\n{stdout}\n{stderr}", run.status)),
+    }
 }
 
 fn skipped_aloud(stderr: &str) {

@@ -1,0 +1,264 @@
+//! `WaitSet`, `wait_any` and `wait_all` on every OS.
+
+mod common;
+
+use common::{Grandchild, Helper, LONG, SHORT, helper, unused_pid};
+use procwait::{Error, Exit, WaitSet, wait_all, wait_any, wait_pid};
+use std::{
+    collections::HashMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// So that exit codes tell them apart.
+fn helpers(count: u32) -> Vec<Helper> {
+    (0..count)
+        .map(|code| helper(&format!("wait {code}")))
+        .collect()
+}
+
+fn set_of(helpers: &[Helper]) -> WaitSet {
+    let mut set = WaitSet::new();
+    for helper in helpers {
+        assert!(set.insert(helper.id()).unwrap());
+    }
+    set
+}
+
+#[test]
+fn an_empty_set_answers_at_once() {
+    let mut set = WaitSet::new();
+    assert!(set.is_empty());
+    assert_eq!(set.wait(None).unwrap(), None);
+    assert_eq!(set.wait(Some(LONG)).unwrap(), None);
+    assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+    assert_eq!(set.pids().count(), 0);
+}
+
+#[test]
+fn each_exit_is_reported_once() {
+    let mut helpers = helpers(20);
+    let mut set = set_of(&helpers);
+    assert_eq!(set.len(), 20);
+    let mut codes: HashMap<_, _> = helpers.iter().map(|it| it.id()).zip(0..).collect();
+    for helper in &mut helpers {
+        drop(helper.stdin.take());
+    }
+    while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
+        assert_eq!(exit.code(), codes.remove(&pid), "twice, or another's");
+        assert_eq!(set.len(), codes.len());
+        assert!(set.pids().all(|pid| codes.contains_key(&pid)));
+    }
+    assert!(codes.is_empty() && set.is_empty());
+    for (code, helper) in (0..).zip(&mut helpers) {
+        assert_eq!(helper.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn it_times_out_and_never_early() {
+    let helpers = helpers(3);
+    let mut set = set_of(&helpers);
+    for timeout in [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_micros(1500),
+        SHORT,
+    ] {
+        let start = Instant::now();
+        assert_eq!(set.wait(Some(timeout)).unwrap(), None);
+        assert!(start.elapsed() >= timeout, "{timeout:?}");
+        assert_eq!(set.len(), 3);
+    }
+}
+
+#[test]
+fn a_zero_timeout_finds_an_exit() {
+    let mut helpers = helpers(3);
+    let mut set = set_of(&helpers);
+    assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+    drop(helpers[1].stdin.take());
+    wait_pid(helpers[1].id(), Some(LONG)).unwrap().unwrap();
+    let (pid, exit) = loop {
+        // The news may take a moment on its way through another thread.
+        if let Some(found) = set.wait(Some(Duration::ZERO)).unwrap() {
+            break found;
+        }
+    };
+    assert_eq!((pid, exit.code()), (helpers[1].id(), Some(1)));
+    assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+}
+
+#[test]
+fn inserted_twice() {
+    let mut helpers = helpers(1);
+    let mut set = set_of(&helpers);
+    assert!(!set.insert(helpers[0].id()).unwrap());
+    assert_eq!(set.len(), 1);
+    drop(helpers[0].stdin.take());
+    assert!(set.wait(Some(LONG)).unwrap().is_some());
+    assert_eq!(set.wait(Some(LONG)).unwrap(), None, "once is enough");
+}
+
+#[test]
+fn removed_is_not_reported() {
+    let mut helpers = helpers(3);
+    let mut set = set_of(&helpers);
+    assert!(set.remove(helpers[0].id()));
+    assert!(!set.remove(helpers[0].id()));
+    // This one exits first, and its news may be on the way already.
+    drop(helpers[1].stdin.take());
+    wait_pid(helpers[1].id(), Some(LONG)).unwrap().unwrap();
+    assert!(set.remove(helpers[1].id()));
+    assert_eq!(set.pids().collect::<Vec<_>>(), [helpers[2].id()]);
+    drop(helpers[0].stdin.take());
+    drop(helpers[2].stdin.take());
+    let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+    assert_eq!((pid, exit.code()), (helpers[2].id(), Some(2)));
+    assert_eq!(set.wait(None).unwrap(), None);
+}
+
+#[test]
+fn removed_and_inserted_again() {
+    let mut helpers = helpers(2);
+    let mut set = set_of(&helpers);
+    let pid = helpers[0].id();
+    assert!(set.remove(pid));
+    assert!(set.insert(pid).unwrap());
+    assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+    drop(helpers[0].stdin.take());
+    assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pid);
+    assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+    // Reported, but not reaped: it may be asked for again.
+    assert!(set.insert(pid).unwrap());
+    let (again, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+    assert_eq!((again, exit.code()), (pid, Some(0)));
+}
+
+#[test]
+fn exited_between_insert_and_wait() {
+    let mut helpers = helpers(2);
+    let mut set = set_of(&helpers);
+    for (code, helper) in (0..).zip(&mut helpers) {
+        let status = helper.wait().unwrap(); // closes stdin, and reaps
+        assert_eq!(status.code(), Some(code));
+    }
+    let mut left: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
+    while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
+        let index = left.iter().position(|&it| it == pid).expect("not twice");
+        left.remove(index);
+        let code = helpers.iter_mut().position(|it| it.id() == pid).unwrap();
+        assert!(exit.status().is_none() || exit.code() == Some(code as i32));
+    }
+    assert!(left.is_empty());
+}
+
+#[test]
+fn bad_pids() {
+    let mut set = WaitSet::new();
+    let unused = unused_pid();
+    assert!(matches!(set.insert(0), Err(Error::InvalidPid { pid: 0 })));
+    let error = set.insert(unused).unwrap_err();
+    assert!(matches!(error, Error::NotFound { pid } if pid == unused));
+    assert!(set.is_empty());
+}
+
+#[test]
+fn children_and_others_together() {
+    let mut child = helper("wait 1");
+    let mut grandchild = Grandchild::new("wait 2");
+    let mut set = WaitSet::new();
+    set.insert(child.id()).unwrap();
+    set.insert(grandchild.pid).unwrap();
+    grandchild.end();
+    let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+    assert_eq!(pid, grandchild.pid);
+    assert!(exit.status().is_none() || exit.code() == Some(2));
+    assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+    drop(child.stdin.take());
+    let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+    assert_eq!((pid, exit.code()), (child.id(), Some(1)));
+}
+
+#[test]
+fn more_than_a_system_call_takes_at_once() {
+    // Windows' WaitForMultipleObjects takes 64 handles.
+    let mut helpers = helpers(200);
+    let mut set = set_of(&helpers);
+    for helper in &mut helpers {
+        drop(helper.stdin.take());
+    }
+    let mut codes: HashMap<_, _> = helpers.iter().map(|it| it.id()).zip(0..).collect();
+    while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
+        assert_eq!(exit.code(), codes.remove(&pid));
+    }
+    assert!(codes.is_empty());
+}
+
+#[test]
+fn it_moves_to_another_thread_and_may_be_dropped_any_time() {
+    let mut helpers = helpers(4);
+    let mut set = set_of(&helpers);
+    drop(helpers[3].stdin.take());
+    let waiter = thread::spawn(move || (set.wait(Some(LONG)), set));
+    let (found, set) = waiter.join().unwrap();
+    assert_eq!(found.unwrap().unwrap().0, helpers[3].id());
+    drop(helpers[2].stdin.take());
+    drop(set);
+}
+
+#[test]
+fn the_first_of_many() {
+    let mut helpers = helpers(3);
+    let pids = || helpers.iter().map(|helper| helper.id());
+    assert_eq!(wait_any(pids(), Some(SHORT)).unwrap(), None);
+    let pids: Vec<_> = pids().collect();
+    drop(helpers[1].stdin.take());
+    let (pid, exit) = wait_any(pids, Some(LONG)).unwrap().unwrap();
+    assert_eq!((pid, exit.code()), (helpers[1].id(), Some(1)));
+    assert_eq!(wait_any([], None).unwrap(), None);
+    assert!(matches!(
+        wait_any([helpers[0].id(), unused_pid()], None),
+        Err(Error::NotFound { .. })
+    ));
+}
+
+#[test]
+fn all_or_those_that_exit_in_time() {
+    let mut helpers = helpers(4);
+    let unused = unused_pid();
+    let pids: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
+    let with_unused = || pids.iter().copied().chain([unused, pids[0]]);
+
+    let sorted = wait_all(with_unused(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(sorted.running, pids);
+    let [(pid, exit)] = sorted.exited[..] else {
+        panic!("{sorted:?}");
+    };
+    assert_eq!((pid, exit.status()), (unused, None));
+
+    // One after the other, so that the order is known.
+    let exited: Vec<(u32, Exit)> = [2, 0]
+        .into_iter()
+        .map(|index: usize| {
+            drop(helpers[index].stdin.take());
+            let exit = wait_pid(pids[index], Some(LONG)).unwrap().unwrap();
+            assert_eq!(exit.code(), Some(index as i32));
+            (pids[index], exit)
+        })
+        .collect();
+    let start = Instant::now();
+    let sorted = wait_all(with_unused(), Some(SHORT)).unwrap();
+    assert!(start.elapsed() >= SHORT);
+    assert_eq!(sorted.running, [pids[1], pids[3]]);
+    assert_eq!(sorted.exited.len(), 3);
+    assert!(exited.iter().all(|exit| sorted.exited.contains(exit)));
+
+    for helper in &mut helpers {
+        drop(helper.stdin.take());
+    }
+    let all = wait_all(pids.iter().copied(), Some(LONG)).unwrap();
+    assert!(all.running.is_empty());
+    assert_eq!(all.exited.len(), 4);
+    assert_eq!(wait_all([], None).unwrap().exited, []);
+}
