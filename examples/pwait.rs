@@ -1,35 +1,35 @@
 //! Waits for processes to exit, as the command of that name on FreeBSD and
 //! illumos does.
 //!
-//! `pwait [-t SECONDS] [-v] PID…`
+//! `pwait [-o] [-t SECONDS] [-v] PID…`
 //!
-//! Exits with 0 when all have exited, and with 124 if that took longer than
-//! SECONDS. `-v` tells how each exited, and by which backend that was learned.
+//! Waits for all of them at once, or with `-o` for any one. Exits with 0 when
+//! they have exited, and with 124 if that took longer than SECONDS. `-v` tells
+//! how each exited, and by which backend that was learned.
 
-use procwait::Process;
+use procwait::{Error, Process, WaitSet};
 use std::{
+    collections::HashMap,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-const USAGE: &str = "usage: pwait [-t SECONDS] [-v] PID…";
+const USAGE: &str = "usage: pwait [-o] [-t SECONDS] [-v] PID…";
 const TIMED_OUT: u8 = 124;
 
+#[derive(Default)]
 struct Options {
-    /// `None`: wait for ever.
+    one: bool,
     timeout: Option<Duration>,
     verbose: bool,
     pids: Vec<u32>,
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options {
-        timeout: None,
-        verbose: false,
-        pids: Vec::new(),
-    };
+    let mut options = Options::default();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            "-o" => options.one = true,
             "-v" => options.verbose = true,
             "-t" => {
                 let seconds = arguments.next()?.parse().ok()?;
@@ -46,36 +46,49 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let timeout = options.timeout.unwrap_or(Duration::MAX);
-    let deadline = Instant::now().checked_add(timeout);
+    wait(&options).unwrap_or_else(|error| {
+        eprintln!("pwait: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn wait(options: &Options) -> Result<ExitCode, Error> {
+    let start = Instant::now();
     let mut code = ExitCode::SUCCESS;
-    // Take hold of all before waiting for the first, so that no pid comes to
-    // mean another process meanwhile.
-    let opened: Vec<_> = options.pids.iter().copied().map(Process::open).collect();
-    for process in opened {
-        let waited = process.and_then(|mut process| {
-            let exit = match deadline {
-                Some(deadline) => process.wait_deadline(deadline)?,
-                None => Some(process.wait()?),
-            };
-            Ok((process, exit))
-        });
-        match waited {
-            Ok((process, Some(exit))) if options.verbose => {
-                println!("{}: {exit} ({})", process.pid(), process.backend());
+    let mut set = WaitSet::new();
+    let mut backends = HashMap::new();
+    for &pid in &options.pids {
+        match set.insert(pid) {
+            Ok(_) if options.verbose => {
+                // A set does not tell; it has the same choice as a single wait.
+                backends.insert(pid, Process::open(pid)?.backend());
             }
-            Ok((_, Some(_))) => {}
-            Ok((process, None)) => {
-                if options.verbose {
-                    println!("{}: still running ({})", process.pid(), process.backend());
-                }
-                code = ExitCode::from(TIMED_OUT);
-            }
-            Err(error) => {
+            Ok(_) => {}
+            Err(error @ Error::NotFound { .. }) => {
                 eprintln!("pwait: {error}");
                 code = ExitCode::FAILURE;
             }
+            Err(error) => return Err(error),
         }
     }
-    code
+    while !set.is_empty() {
+        let left = options
+            .timeout
+            .map(|timeout| timeout.saturating_sub(start.elapsed()));
+        let Some((pid, exit)) = set.wait(left)? else {
+            if options.verbose {
+                for pid in set.pids() {
+                    println!("{pid}: still running ({})", backends[&pid]);
+                }
+            }
+            return Ok(ExitCode::from(TIMED_OUT));
+        };
+        if options.verbose {
+            println!("{pid}: {exit} ({})", backends[&pid]);
+        }
+        if options.one {
+            break;
+        }
+    }
+    Ok(code)
 }

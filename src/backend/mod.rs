@@ -45,7 +45,7 @@ cfg_if::cfg_if! {
         pub(crate) use thread_pool::{Member, Reactor};
     } else {
         mod none;
-        pub(crate) use none::{NoEvent as Event, NoEvent as Member, NoEvent as Reactor};
+        pub(crate) use none::{NoEvent as Event, NoMember as Member, NoReactor as Reactor};
     }
 }
 

@@ -33,25 +33,45 @@ impl NoEvent {
         match *self {}
     }
 
-    // As a set's.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
 
-    pub(crate) fn new() -> io::Result<NoEvent> {
+#[derive(Debug)]
+pub(crate) enum NoReactor {}
+
+impl NoReactor {
+    pub(crate) fn new() -> io::Result<NoReactor> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn insert(&mut self, _: Pid, _: Token) -> io::Result<NoEvent> {
+    pub(crate) fn insert(&mut self, _: Pid, _: Token) -> io::Result<NoMember> {
         match *self {}
     }
 
-    pub(crate) fn remove(&mut self, _: &NoEvent) {
+    pub(crate) fn remove(&mut self, _: &NoMember) {
+        match *self {}
+    }
+
+    pub(crate) fn wait(&mut self, _: Deadline) -> io::Result<bool> {
         match *self {}
     }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
         match *self {}
     }
+}
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+#[derive(Debug)]
+pub(crate) enum NoMember {}
+
+impl NoMember {
+    pub(crate) fn exit(&self, _: i64) -> Exit {
+        match *self {}
+    }
+
+    pub(crate) fn is_reaped(&self) -> bool {
         match *self {}
     }
 }

@@ -45,7 +45,7 @@ impl Reactor {
             token,
         };
         Ok(Member {
-            registration: Registration::new(&handle, news)?,
+            _registration: Registration::new(&handle, news)?,
             handle,
         })
     }
@@ -75,7 +75,7 @@ impl Reactor {
 #[derive(Debug)]
 pub(crate) struct Member {
     // Dropped first: the handle must stay open as long as it is waited for.
-    registration: Registration,
+    _registration: Registration,
     handle: Handle,
 }
 
