@@ -12,13 +12,17 @@
 //! ```
 //!
 //! The process need not be a child of ours. The wait is asleep in the kernel
-//! until the exit happens: by pidfd on Linux. Where that fails, because
-//! the kernel is too old, a sandbox forbids it or descriptors have run out, it
-//! polls instead, with growing pauses, within the same deadline.
+//! until the exit happens: by pidfd on Linux, by kqueue on macOS and the BSDs, by a
+//! process handle on Windows. Where that fails, because the kernel is too old, a
+//! sandbox forbids it or descriptors have run out, it polls instead, with growing
+//! pauses, within the same deadline.
 //!
-//! [`wait_pid`] is for most. [`Process`] holds a process over several waits,
-//! so that its pid cannot come to mean another one in between. [`ChildExt`]
-//! gives [`std::process::Child`] a wait with a timeout.
+//! - [`wait_pid`] is for most.
+//! - [`Process`] holds a process over several waits, so that its pid cannot come to
+//!   mean another one in between.
+//! - [`ChildExt`] gives [`std::process::Child`] a wait with a timeout.
+//! - [`WaitSet`] waits for many at once, [`wait_any`] for the first of them and
+//!   [`wait_all`] for all.
 //!
 //! # What it means to have exited
 //!
