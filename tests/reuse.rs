@@ -4,9 +4,19 @@
 
 mod common;
 
-use common::{Helper, SHORT, helper, in_a_pid_namespace};
+use common::{Helper, SHORT, helper, in_namespaces};
 use procwait::{Backend, Process, WaitSet, wait_pid};
 use std::fs;
+
+/// A pid namespace of its own, as its root: there the next pid can be chosen.
+const OWN_PIDS: [&str; 5] = [
+    "--user",
+    "--map-root-user",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+];
+const CHOOSABLE: &str = "test -w /proc/sys/kernel/ns_last_pid";
 
 /// Starts the helper under this pid.
 fn helper_with_pid(pid: u32, command: &str) -> Helper {
@@ -41,7 +51,7 @@ fn reuse(mut old: Helper) -> Helper {
 
 #[test]
 fn the_old_ones_exit_and_never_the_new_ones() {
-    in_a_pid_namespace(|| {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let old = helper("wait 7");
         let pid = old.id();
         let mut processes = [
@@ -66,7 +76,7 @@ fn the_old_ones_exit_and_never_the_new_ones() {
 
 #[test]
 fn polled_while_the_new_one_is_a_zombie() {
-    in_a_pid_namespace(|| {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let old = helper("wait 7");
         let mut process = Process::open_with(old.id(), Backend::Polling).unwrap();
         let mut new = reuse(old);
@@ -79,7 +89,7 @@ fn polled_while_the_new_one_is_a_zombie() {
 
 #[test]
 fn in_a_set_with_the_old_ones_exit_still_to_be_told() {
-    in_a_pid_namespace(|| {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let old = helper("wait 7");
         let pid = old.id();
         let mut set = WaitSet::new();
@@ -100,7 +110,7 @@ fn in_a_set_with_the_old_ones_exit_still_to_be_told() {
 
 #[test]
 fn removed_from_a_set_with_news_on_their_way() {
-    in_a_pid_namespace(|| {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let (old, mut other) = (helper("wait 7"), helper("exit 0"));
         let pid = old.id();
         let mut set = WaitSet::new();

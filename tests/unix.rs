@@ -10,10 +10,10 @@ use nix::{
     sys::wait::{WaitPidFlag, WaitStatus, waitpid},
     unistd::Pid,
 };
-use procwait::{ChildExt as _, wait_pid};
+use procwait::{ChildExt as _, WaitSet, wait_pid};
 use std::{
     os::unix::process::ExitStatusExt as _,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -133,45 +133,76 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-#[test]
+/// From now on there is a signal every 100 µs, which interrupts what can be
+/// interrupted.
 #[allow(unsafe_code)]
-fn signals_neither_cut_a_wait_short_nor_stretch_it() {
+fn storm() {
+    // SAFETY: the handler does nothing but add to an atomic number, and the timer
+    // is read from a place that outlives the call. There is no SA_RESTART.
+    unsafe {
+        let handler = SigHandler::Handler(count);
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        sigaction(Signal::SIGALRM, &action).unwrap();
+        let interval = nix::libc::timeval {
+            tv_sec: 0,
+            tv_usec: 100,
+        };
+        let timer = nix::libc::itimerval {
+            it_interval: interval,
+            it_value: interval,
+        };
+        let set = nix::libc::setitimer(nix::libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+        assert_eq!(set, 0);
+    }
+}
+
+/// Neither too short nor without end, were the timeout to start again with each
+/// signal; and there were signals.
+fn in_the_storm<T: std::fmt::Debug + PartialEq>(
+    timeout: Duration,
+    wait: impl FnOnce() -> Option<T>,
+) {
+    let before = SIGNALS.load(Ordering::Relaxed);
+    let start = Instant::now();
+    assert_eq!(wait(), None);
+    let waited = start.elapsed();
+    let signals = SIGNALS.load(Ordering::Relaxed) - before;
+    assert!(waited >= timeout, "{waited:?}");
+    assert!(signals > 10, "only {signals} signals in {waited:?}");
+}
+
+#[test]
+fn a_storm_of_signals_neither_cuts_a_wait_short_nor_stretches_it() {
     alone(|| {
-        // SAFETY: the handler does nothing but add to an atomic number. Without
-        // SA_RESTART every call that can be interrupted is.
-        unsafe {
-            let handler = SigHandler::Handler(count);
-            let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-            sigaction(Signal::SIGUSR1, &action).unwrap();
+        let timeout = Duration::from_millis(300);
+        let mut child = helper("ignore-stdin");
+        let pid = child.id();
+        let mut processes = held(pid);
+        let mut set = WaitSet::new();
+        set.insert(pid).unwrap();
+        storm();
+        in_the_storm(timeout, || wait_pid(pid, Some(timeout)).unwrap());
+        for process in &mut processes {
+            in_the_storm(timeout, || process.wait_timeout(timeout).unwrap());
         }
-        let mut child = helper("wait 3");
-        let us = nix::sys::pthread::pthread_self();
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    nix::sys::pthread::pthread_kill(us, Signal::SIGUSR1).unwrap();
-                    thread::sleep(Duration::from_micros(200));
-                }
-            });
-            let timeout = Duration::from_millis(300);
-            for process in &mut held(child.id()) {
-                let before = SIGNALS.load(Ordering::Relaxed);
-                let start = Instant::now();
-                assert_eq!(process.wait_timeout(timeout).unwrap(), None);
-                let waited = start.elapsed();
-                let signals = SIGNALS.load(Ordering::Relaxed) - before;
-                assert!(waited >= timeout, "{waited:?}");
-                // Were the timeout to start again with each signal, the wait
-                // would last until the signals end, which is never.
-                assert!(signals > 10, "only {signals} signals in {waited:?}");
+        in_the_storm(timeout, || set.wait(Some(timeout)).unwrap());
+        in_the_storm(timeout, || child.wait_timeout(timeout).unwrap());
+
+        // Without a timeout, until it is killed.
+        let killer = thread::spawn(move || {
+            let before = SIGNALS.load(Ordering::Relaxed);
+            while SIGNALS.load(Ordering::Relaxed) - before < 1000 {
+                thread::yield_now();
             }
-            let start = Instant::now();
-            assert_eq!(wait_pid(child.id(), Some(timeout)).unwrap(), None);
-            assert!(start.elapsed() >= timeout);
-            stop.store(true, Ordering::Relaxed);
+            kill(nix_pid(pid), Signal::SIGKILL).unwrap();
         });
-        child.kill().unwrap();
-        child.wait().unwrap();
+        for process in &mut processes {
+            assert_eq!(process.wait().unwrap().signal(), Some(9));
+        }
+        assert_eq!(wait_pid(pid, None).unwrap().unwrap().signal(), Some(9));
+        assert_eq!(set.wait(None).unwrap().unwrap().1.signal(), Some(9));
+        let status = child.wait_timeout(Duration::MAX).unwrap().unwrap();
+        assert_eq!(status.signal(), Some(9));
+        killer.join().unwrap();
     });
 }

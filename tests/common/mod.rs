@@ -12,6 +12,7 @@ use std::{
     env,
     io::{self, BufRead, BufReader, Read as _, Write as _},
     ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
     process::{self, Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
@@ -24,7 +25,16 @@ pub const LONG: Duration = Duration::from_secs(120);
 pub const SHORT: Duration = Duration::from_millis(20);
 
 const COMMAND: &str = "PROCWAIT_HELPER";
+
+/// Set to the test binary's path, which cannot be asked for without `/proc`.
 const ALONE: &str = "PROCWAIT_ALONE";
+
+fn this_program() -> PathBuf {
+    match env::var_os(ALONE) {
+        Some(path) => path.into(),
+        None => env::current_exe().unwrap(),
+    }
+}
 
 #[ctor::ctor(unsafe)]
 fn become_helper() {
@@ -42,6 +52,23 @@ fn run(command: &str) -> ! {
         "wait" => {
             until_stdin_ends();
             exit(rest)
+        }
+        // waiter UID: wait for others as that user.
+        #[cfg(target_os = "linux")]
+        "waiter" => waiter(rest.parse().unwrap()),
+        // trace PID: hold it until standard input ends.
+        #[cfg(target_os = "linux")]
+        "trace" => {
+            use nix::{sys::ptrace, unistd::Pid};
+            match ptrace::seize(
+                Pid::from_raw(rest.parse().unwrap()),
+                ptrace::Options::empty(),
+            ) {
+                Ok(()) => println!("traced"),
+                Err(error) => println!("{error}"),
+            }
+            until_stdin_ends();
+            exit("0")
         }
         // parent COMMAND…: start a helper, tell its pid, and do as told about it.
         "parent" => parent(rest),
@@ -92,6 +119,27 @@ fn parent(command: &str) -> ! {
                 println!("reaped");
             }
             order => panic!("unknown order {order:?}"),
+        }
+    }
+    process::exit(0)
+}
+
+/// Does as told by lines: "open PID" takes hold of a process and says by what,
+/// "wait" says how it exited.
+#[cfg(target_os = "linux")]
+fn waiter(uid: u32) -> ! {
+    nix::unistd::setgid(uid.into()).unwrap();
+    nix::unistd::setuid(uid.into()).unwrap();
+    // As if it had been started by that user.
+    nix::sys::prctl::set_dumpable(true).unwrap();
+    let mut process = None;
+    for line in io::stdin().lines() {
+        match line.unwrap().split_once(' ') {
+            Some(("open", pid)) => match Process::open(pid.parse().unwrap()) {
+                Ok(opened) => println!("{}", process.insert(opened).backend()),
+                Err(error) => println!("{error}"),
+            },
+            _ => println!("{}", process.as_mut().unwrap().wait().unwrap()),
         }
     }
     process::exit(0)
@@ -154,7 +202,11 @@ pub fn spawn(command: &mut Command) -> Helper {
 }
 
 pub fn helper_command(command: &str) -> Command {
-    let mut helper = Command::new(env::current_exe().unwrap());
+    helper_command_of(&this_program(), command)
+}
+
+pub fn helper_command_of(program: &Path, command: &str) -> Command {
+    let mut helper = Command::new(program);
     helper
         .env(COMMAND, command)
         .stdin(Stdio::piped())
@@ -181,35 +233,24 @@ pub fn ready_helper(command: &str, word: &str) -> Helper {
 /// A process that is not our child but a helper's.
 pub struct Grandchild {
     pub pid: u32,
-    parent: Helper,
-    stdout: BufReader<ChildStdout>,
+    parent: Told,
 }
 
 impl Grandchild {
     pub fn new(command: &str) -> Grandchild {
-        let mut parent = helper(&format!("parent {command}"));
-        let mut stdout = BufReader::new(parent.stdout.take().unwrap());
-        let pid = line(&mut stdout).parse().unwrap();
-        Grandchild {
-            pid,
-            parent,
-            stdout,
-        }
+        let mut parent = Told::new(&format!("parent {command}"));
+        let pid = parent.answer().parse().unwrap();
+        Grandchild { pid, parent }
     }
 
     /// Ends its standard input. It becomes a zombie: its parent does not reap it
     /// before it is told to.
     pub fn end(&mut self) {
-        self.order("end");
+        self.parent.tell("end");
     }
 
     pub fn reap(&mut self) {
-        self.order("reap");
-        assert_eq!(line(&mut self.stdout), "reaped");
-    }
-
-    fn order(&mut self, order: &str) {
-        writeln!(self.parent.stdin.as_mut().unwrap(), "{order}").unwrap();
+        assert_eq!(self.parent.ask("reap"), "reaped");
     }
 }
 
@@ -255,34 +296,32 @@ pub fn alone<F: FnOnce()>(body: F) {
     if env::var_os(ALONE).is_some() {
         return body();
     }
-    let run = this_test::<F>(Command::new(env::current_exe().unwrap()));
+    let run = this_test::<F>(Command::new(this_program()));
     assert!(run.is_ok(), "{}", run.unwrap_err());
 }
 
-/// Runs the body of a test in a pid namespace of its own, as its root: there the
-/// next pid can be chosen.
+/// Runs the body of a test in namespaces of its own: started by `unshare` with
+/// these options, after this shell command.
 #[cfg(target_os = "linux")]
-pub fn in_a_pid_namespace<F: FnOnce()>(body: F) {
+pub fn in_namespaces<F: FnOnce()>(options: &[&str], first: &str, body: F) {
     if env::var_os(ALONE).is_some() {
         return body();
     }
-    let mut unshare = Command::new("unshare");
-    unshare.args([
-        "--user",
-        "--map-root-user",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-    ]);
-    let can = Command::new(unshare.get_program())
-        .args(unshare.get_args())
-        .args(["test", "-w", "/proc/sys/kernel/ns_last_pid"])
-        .output();
-    if !can.is_ok_and(|run| run.status.success()) {
-        return skip(test_name::<F>(), "no pid namespace to be had by `unshare`");
+    let wrapped = |program: &Path| {
+        let script = format!("{first} && exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command
+            .args(options)
+            .args(["sh", "-c", &script, "sh"])
+            .arg(program);
+        command
+    };
+    let run = wrapped("true".as_ref()).output();
+    if !run.is_ok_and(|run| run.status.success()) {
+        let what = format!("`unshare {}` and `{first}`", options.join(" "));
+        return skip(test_name::<F>(), &what);
     }
-    unshare.arg(env::current_exe().unwrap());
-    let run = this_test::<F>(unshare);
+    let run = this_test::<F>(wrapped(&this_program()));
     assert!(run.is_ok(), "{}", run.unwrap_err());
 }
 
@@ -302,7 +341,7 @@ fn this_test<F>(mut command: Command) -> Result<(), String> {
             "--nocapture",
             "--test-threads=1",
         ])
-        .env(ALONE, "1")
+        .env(ALONE, this_program())
         .output()
         .unwrap();
     let (stdout, stderr) = (
@@ -313,6 +352,42 @@ fn this_test<F>(mut command: Command) -> Result<(), String> {
     match run.status.success() && stdout.contains("1 passed") {
         true => Ok(()),
         false => Err(format!("{}\n{stdout}\n{stderr}", run.status)),
+    }
+}
+
+/// A helper that is told by lines, and answers each by a line.
+pub struct Told {
+    helper: Helper,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Told {
+    pub fn new(command: &str) -> Told {
+        let mut helper = helper(command);
+        let stdout = BufReader::new(helper.stdout.take().unwrap());
+        Told { helper, stdout }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.helper.id()
+    }
+
+    /// Ends its standard input, and so the helper.
+    pub fn end(&mut self) {
+        drop(self.helper.stdin.take());
+    }
+
+    pub fn tell(&mut self, order: &str) {
+        writeln!(self.helper.stdin.as_mut().unwrap(), "{order}").unwrap();
+    }
+
+    pub fn answer(&mut self) -> String {
+        line(&mut self.stdout)
+    }
+
+    pub fn ask(&mut self, order: &str) -> String {
+        self.tell(order);
+        self.answer()
     }
 }
 
