@@ -68,6 +68,12 @@ pub use crate::{
     set::{WaitAll, WaitSet, wait_all, wait_any},
 };
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_procfs(bytes: &[u8]) {
+    probe::procfs::fuzz(bytes);
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

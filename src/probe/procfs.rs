@@ -30,6 +30,8 @@ impl Stat {
     }
 
     fn parse(stat: &[u8]) -> Option<Stat> {
+        // Without the end of the line the last number may be cut off.
+        let stat = stat.strip_suffix(b"\n")?;
         // The second field is the name, in parentheses, and may hold spaces,
         // newlines and parentheses itself. None follows it.
         let name_end = stat.iter().rposition(|&byte| byte == b')')?;
@@ -104,8 +106,9 @@ pub(crate) fn may_look(pid: Pid) -> bool {
 /// The value of a line in a file of lines such as `Pid:\t42`.
 fn field<'a>(file: &'a [u8], name: &str) -> Option<&'a str> {
     let line = file
-        .split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(name.as_bytes()))?;
+        .split_inclusive(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(name.as_bytes()))?
+        .strip_suffix(b"\n")?; // or it is cut off
     Some(std::str::from_utf8(line).ok()?.trim())
 }
 
@@ -127,9 +130,20 @@ fn path_in<'a>(buffer: &'a mut [u8; PATH_MAX], path: fmt::Arguments<'_>) -> Opti
     CStr::from_bytes_until_nul(buffer).ok()
 }
 
+/// All that reads foreign text, for `fuzz/`.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(stat) = Stat::parse(bytes) {
+        assert!(bytes.contains(&stat.state));
+        let _ = stat.has_exited();
+    }
+    let _ = knows_us_as(1, bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// As Linux 6.18 shows it, with this name and exit code.
     fn stat(name: &str, rest: &str) -> Vec<u8> {
@@ -221,5 +235,57 @@ mod tests {
     #[test]
     fn this_proc_is_ours() {
         assert!(is_ours());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = Stat::parse(&bytes);
+            let _ = field(&bytes, "Pid:");
+            let _ = knows_us_as(1, &bytes);
+        }
+
+        #[test]
+        fn whatever_the_name_the_fields_are_found(
+            name: Vec<u8>,
+            threads in 0..100_000_u32,
+            start: u64,
+            status: i32,
+        ) {
+            let fields = format!(
+                ") Z 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 {start} 0 0 \
+                 0 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 {status}\n"
+            );
+            let stat = [b"1 (", &name[..], fields.as_bytes()].concat();
+            let expected = Stat {
+                state: b'Z',
+                threads,
+                start,
+                wait_status: Some(status),
+            };
+            prop_assert_eq!(Stat::parse(&stat), Some(expected));
+        }
+
+        #[test]
+        fn cut_off_anywhere_it_is_nothing(length: prop::sample::Index) {
+            let whole = stat("a (b) c", ZOMBIE);
+            let cut = &whole[..length.index(whole.len())];
+            prop_assert_eq!(Stat::parse(cut), None);
+            let line = &b"Pid:\t4711\n"[..];
+            prop_assert_eq!(field(&line[..length.index(line.len())], "Pid:"), None);
+        }
+
+        #[test]
+        fn a_field_of_a_status_file(pid: u32, before: String, after: String) {
+            prop_assume!(!before.contains("Pid:") && !before.contains('\n'));
+            let file = format!("{before}\nPid:\t{pid}\n{after}");
+            let expected = pid.to_string();
+            prop_assert_eq!(field(file.as_bytes(), "Pid:"), Some(&*expected));
+        }
     }
 }
