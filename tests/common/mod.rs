@@ -280,6 +280,27 @@ pub fn assert_code(process: &Process, exit: Exit, code: i32) {
     }
 }
 
+/// Whether `/proc` shows the exit codes of strangers' zombies. gVisor shows 0 for
+/// all of them, which is not to be believed.
+#[cfg(target_os = "linux")]
+pub fn codes_are_shown(test: &str) -> bool {
+    let mut grandchild = Grandchild::new("wait 7");
+    grandchild.end();
+    let shown = loop {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", grandchild.pid)).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        if fields.starts_with('Z') {
+            // The third field is the first here.
+            break fields.split_whitespace().nth(52 - 3) == Some("1792");
+        }
+        std::thread::yield_now();
+    };
+    if !shown {
+        skip(test, "exit codes of other processes' children in /proc");
+    }
+    shown
+}
+
 /// A pid that no process has.
 pub fn unused_pid() -> u32 {
     if cfg!(windows) {
