@@ -11,6 +11,7 @@ use procwait::{Backend, Error, Process, wait_pid};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{FdFlags, fcntl_getfd},
+    process::{Pid, WaitId, WaitIdOptions, waitid},
     thread::gettid,
 };
 use std::{fs, sync::mpsc, thread, time::Duration};
@@ -64,7 +65,19 @@ fn a_dead_first_thread_is_no_exit() {
     }
     drop(child.stdin.take());
     for process in &mut processes {
-        assert_eq!(process.wait().unwrap().code(), Some(5), "{process:?}");
+        process.wait().unwrap();
+    }
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let pid = Pid::from_child(&child);
+    let told = waitid(WaitId::Pid(pid), options).unwrap().unwrap();
+    if told.exit_status() == Some(5) {
+        for process in &mut processes {
+            assert_eq!(process.wait().unwrap().code(), Some(5), "{process:?}");
+        }
+    } else {
+        // So do Linux before 5.17 and gVisor.
+        let lacking = "the kernel tells the first thread's status until the process is reaped";
+        common::skip("a_dead_first_thread_is_no_exit", lacking);
     }
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
