@@ -1,6 +1,6 @@
 //! `ChildExt`: a timeout for `std::process::Child`.
 
-use crate::{Process, deadline::Deadline};
+use crate::{Error, Process, deadline::Deadline};
 use std::{
     io,
     process::{Child, ExitStatus},
@@ -77,7 +77,11 @@ fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>>
     if only_look {
         return Ok(None);
     }
-    let mut process = Process::open(child.id())?;
+    let mut process = match Process::open(child.id()) {
+        // Somebody else has reaped it since the look: for `try_wait` to say.
+        Err(Error::NotFound { .. }) => return deadline.poll(|| child.try_wait()),
+        opened => opened?,
+    };
     if !process.ended(deadline)? {
         return Ok(None);
     }
