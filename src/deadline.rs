@@ -111,7 +111,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     const SHORTEST: Duration = Duration::from_micros(100);
-    const LONGEST: Duration = Duration::from_millis(40);
+    pub(crate) const LONGEST: Duration = Duration::from_millis(40);
 
     pub(crate) fn new() -> Backoff {
         Backoff {

@@ -196,7 +196,7 @@ impl WaitSet {
                 true => deadline,
                 false => deadline.within(backoff.next_pause()),
             };
-            if !self.sleep(nap)? && (is_over || self.polled.is_empty()) {
+            if !self.sleep(nap) && (is_over || self.polled.is_empty()) {
                 return Ok(None);
             }
         }
@@ -228,12 +228,12 @@ impl WaitSet {
     }
 
     /// Sleeps until there may be news (true) or the deadline has passed.
-    fn sleep(&mut self, deadline: Deadline) -> Result<bool, Error> {
+    fn sleep(&mut self, deadline: Deadline) -> bool {
         match self.events.wait(deadline) {
-            Ok(woken) => Ok(woken),
+            Ok(woken) => woken,
             Err(_) => {
-                self.poll_all()?;
-                Ok(true)
+                self.poll_all();
+                true
             }
         }
     }
@@ -265,27 +265,26 @@ impl WaitSet {
             if entry.generation != token.generation {
                 return false;
             }
+            let pid = polling.pid();
             // Only the look that follows shows that it is still the same process.
-            let member = self.events.insert(polling.pid(), token).map(Means::Event);
-            match (polling.look(), member) {
-                (Ok(None), Ok(member)) => {
+            let member = self.events.insert(pid, token).map(Means::Event);
+            let seen = polling.look();
+            if let Ok(member) = member {
+                if matches!(seen, Ok(None)) {
                     entry.means = member;
-                    false
+                    return false;
                 }
-                (Ok(None), Err(_)) => true,
-                (Ok(Some(exit)), member) => {
-                    if let Ok(member) = member {
-                        self.events.remove(&member);
-                    }
+                self.events.remove(&member);
+            }
+            match seen {
+                Ok(None) => true,
+                Ok(Some(exit)) => {
                     self.exited.push_back((token, exit));
                     entry.means = Means::Exited;
                     false
                 }
-                (Err(error), member) => {
-                    if let Ok(member) = member {
-                        self.events.remove(&member);
-                    }
-                    failure = Some(os_error(probe::CALL, polling.pid())(error));
+                Err(error) => {
+                    failure = Some(os_error(probe::CALL, pid)(error));
                     true
                 }
             }
@@ -294,19 +293,20 @@ impl WaitSet {
     }
 
     /// From events to polling, once the wait for events has failed.
-    fn poll_all(&mut self) -> Result<(), Error> {
+    fn poll_all(&mut self) {
         self.events = Events::Failed;
         for (&pid, entry) in &mut self.members {
-            let Means::Event(member) = &entry.means else {
+            let (Means::Event(member), Ok(known)) = (&entry.means, Pid::new(pid)) else {
                 continue;
             };
             let token = Token {
                 pid,
                 generation: entry.generation,
             };
-            let pid = Pid::new(pid)?;
-            let taken = Polling::take_over(pid, || member.is_reaped(), || member.exit(0));
-            entry.means = match taken.map_err(os_error(probe::CALL, pid))? {
+            let taken = Polling::take_over(known, || member.is_reaped(), || member.exit(0));
+            // What cannot be looked at now fails again when it is polled, and that is
+            // then told.
+            entry.means = match taken.unwrap_or_else(|_| Ok(Polling::unseen(known))) {
                 Ok(polling) => {
                     self.polled.push(token);
                     Means::Polling(polling)
@@ -317,7 +317,6 @@ impl WaitSet {
                 }
             };
         }
-        Ok(())
     }
 }
 
@@ -349,7 +348,7 @@ impl Events {
         match self {
             Events::Some(reactor) => reactor.wait(deadline),
             Events::None | Events::Failed => deadline.sleep(|longest| {
-                thread::sleep(longest.unwrap_or_default());
+                thread::sleep(longest.unwrap_or(Backoff::LONGEST));
                 Ok(false)
             }),
         }

@@ -26,6 +26,11 @@ impl Polling {
         })
     }
 
+    /// To be known by its pid alone.
+    pub(crate) fn unseen(pid: Pid) -> Polling {
+        Polling { pid, mark: None }
+    }
+
     /// Takes over from an event backend whose wait has failed: it holds the process,
     /// and here there is only the pid. So take what bears the pid now, then make
     /// sure that it still was the same. `Err`: it has exited, as `exit` tells.
