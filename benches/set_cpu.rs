@@ -43,7 +43,7 @@ mod linux {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         println!("processes  epoll µs  WaitSet µs  ratio (medians, per process)");
         for count in [10, 100, 1_000, 5_000, 10_000] {
-            if hard < count as u64 + 100 {
+            if hard < count as nix::libc::rlim_t + 100 {
                 println!("{count:9}  more than the {hard} descriptors that we may have");
                 continue;
             }

@@ -109,7 +109,7 @@ mod linux {
         // Most soon, some late, many at once.
         let delay = libc::timespec {
             tv_sec: 0,
-            tv_nsec: i64::from(random() % 8).pow(3) * 1_000_000,
+            tv_nsec: ((random() % 8).pow(3) * 1_000_000) as _,
         };
         // SAFETY: the child calls nothing but what a signal handler may call.
         let pid = unsafe { libc::fork() };

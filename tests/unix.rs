@@ -133,6 +133,19 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+use nix::libc::setitimer;
+// The libc crate does not have it there.
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+#[allow(unsafe_code)]
+unsafe extern "C" {
+    fn setitimer(
+        which: i32,
+        new: *const nix::libc::itimerval,
+        old: *mut nix::libc::itimerval,
+    ) -> i32;
+}
+
 /// From now on there is a signal every 100 µs, which interrupts what can be
 /// interrupted.
 #[allow(unsafe_code)]
@@ -151,7 +164,8 @@ fn storm() {
             it_interval: interval,
             it_value: interval,
         };
-        let set = nix::libc::setitimer(nix::libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+        // ITIMER_REAL, which the libc crate does not have for Android.
+        let set = setitimer(0, &timer, std::ptr::null_mut());
         assert_eq!(set, 0);
     }
 }
