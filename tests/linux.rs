@@ -83,6 +83,23 @@ fn a_dead_first_thread_is_no_exit() {
 }
 
 #[test]
+fn a_strangers_dead_first_thread() {
+    let mut grandchild = Grandchild::new("dead-leader 5");
+    assert_eq!(wait_pid(grandchild.pid, Some(SHORT)).unwrap(), None);
+    grandchild.end();
+    // While it is a zombie, and once it was reaped.
+    let mut processes = held(grandchild.pid);
+    for process in &mut processes {
+        let exit = process.wait().unwrap();
+        assert!(matches!(exit.code(), Some(5) | None), "{exit:?}");
+    }
+    let mut process = Process::open(grandchild.pid).unwrap();
+    grandchild.reap();
+    let exit = process.wait().unwrap();
+    assert!(matches!(exit.code(), Some(5) | None), "{exit:?}");
+}
+
+#[test]
 fn a_name_like_the_fields_behind_it() {
     for name in [") Z 1 2 3", "a b", "(x\n)", ") S 1\n2 3"] {
         let mut child = ready_helper(&format!("named {name}"), "named");
@@ -103,20 +120,12 @@ fn a_name_like_the_fields_behind_it() {
 #[test]
 fn a_reaped_strangers_status() {
     // Linux 6.15 and later tell it to whoever had a pidfd before.
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse().ok());
-    let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
     let mut grandchild = Grandchild::new("wait 7");
     let mut process = Process::open(grandchild.pid).unwrap();
     grandchild.end();
     grandchild.reap();
     let exit = process.wait().unwrap();
-    if process.backend() == Backend::PidFd && version >= (6, 15) {
+    if process.backend() == Backend::PidFd && common::kernel() >= (6, 15) {
         assert_eq!(exit.code(), Some(7));
     } else {
         assert_eq!(exit.status(), None);

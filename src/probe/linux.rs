@@ -6,6 +6,7 @@ use super::{
     procfs::{self, Stat},
 };
 use crate::{Exit, pid::Pid};
+use rustix::system::uname;
 use std::io;
 
 pub(crate) const CALL: &str = "tgkill";
@@ -44,9 +45,19 @@ pub(crate) fn zombie_exit(shown: Pid, pid: Pid) -> Option<Exit> {
     if let Child::Exited(exit) = peek_child(pid) {
         return Some(exit);
     }
-    // To those who may not look at the process the kernel shows 0 here.
-    let status = stat.wait_status?;
+    // Before Linux 5.17 it is the status of the process's first thread, which may
+    // have ended before the others. To those who may not look at the process it is
+    // always 0.
+    let status = stat.wait_status.filter(|_| is_at_least(5, 17))?;
     (status != 0 || procfs::may_look(shown)).then(|| Exit::from_raw(status))
+}
+
+fn is_at_least(major: u32, minor: u32) -> bool {
+    let uname = uname();
+    let release = uname.release().to_str().unwrap_or_default();
+    let mut numbers = release.split(|it: char| !it.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    number().zip(number()) >= Some((major, minor))
 }
 
 /// Whether a process has this pid, alive or zombie. Other than `kill`, `tgkill`
