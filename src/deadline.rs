@@ -169,7 +169,7 @@ mod tests {
         });
         assert!(!woken.unwrap());
         assert!(start.elapsed() >= timeout);
-        assert!(calls > 2);
+        assert!(calls > 1, "the interruption ended it");
     }
 
     #[test]

@@ -90,12 +90,13 @@ fn shown_pid_of_pidfd(fd: i32) -> Option<i32> {
 }
 
 /// Whether the kernel lets us look into a process, and so shows us its real exit
-/// code in `stat`. The link is guarded in the same way; in a zombie it leads
-/// nowhere, which is a different answer from a refusal.
+/// code in `stat`. This link is guarded in the same way; in a zombie it leads
+/// nowhere, which is a different answer from a refusal. (The links in `ns` tell no
+/// difference before Linux 6.1.)
 pub(crate) fn may_look(pid: Pid) -> bool {
     let mut path = [0; PATH_MAX];
     let mut link = [0; 64];
-    path_in(&mut path, format_args!("/proc/{}/ns/pid", pid.get())).is_some_and(|path| {
+    path_in(&mut path, format_args!("/proc/{}/exe", pid.get())).is_some_and(|path| {
         !matches!(
             readlinkat_raw(CWD, path, &mut link[..]),
             Err(Errno::ACCESS | Errno::PERM)
