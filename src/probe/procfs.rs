@@ -91,8 +91,8 @@ fn shown_pid_of_pidfd(fd: i32) -> Option<i32> {
 
 /// Whether the kernel lets us look into a process, and so shows us its real exit
 /// code in `stat`. This link is guarded in the same way; in a zombie it leads
-/// nowhere, which is a different answer from a refusal. (The links in `ns` tell no
-/// difference before Linux 6.1.)
+/// nowhere, which is a different answer from a refusal. (On Linux 5.10 the links in
+/// `ns` answer both alike.)
 pub(crate) fn may_look(pid: Pid) -> bool {
     let mut path = [0; PATH_MAX];
     let mut link = [0; 64];
