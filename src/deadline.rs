@@ -15,6 +15,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// nor a fall from one backend to another starts the timeout again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deadline {
+    /// Only look. To know that, the clock need not be read.
+    Now,
     At(Instant),
     Never,
 }
@@ -22,6 +24,9 @@ pub(crate) enum Deadline {
 impl Deadline {
     /// A timeout too long for the clock to express is no timeout.
     pub(crate) fn after(timeout: Duration) -> Deadline {
+        if timeout.is_zero() {
+            return Deadline::Now;
+        }
         Instant::now()
             .checked_add(timeout)
             .map_or(Deadline::Never, Deadline::At)
@@ -35,6 +40,7 @@ impl Deadline {
     pub(crate) fn within(self, timeout: Duration) -> Deadline {
         match (self, Deadline::after(timeout)) {
             (Deadline::At(this), Deadline::At(that)) => Deadline::At(this.min(that)),
+            (Deadline::Now, _) | (_, Deadline::Now) => Deadline::Now,
             (Deadline::Never, other) | (other, Deadline::Never) => other,
         }
     }
@@ -42,6 +48,7 @@ impl Deadline {
     /// The time left, zero once the deadline has passed; `None` is for ever.
     fn left(self) -> Option<Duration> {
         match self {
+            Deadline::Now => Some(Duration::ZERO),
             Deadline::At(instant) => Some(instant.saturating_duration_since(Instant::now())),
             Deadline::Never => None,
         }

@@ -59,7 +59,7 @@ pub fn wait_pid(pid: u32, timeout: Option<Duration>) -> Result<Option<Exit>, Err
     let child = probe::peek_child(known);
     match child {
         Child::Exited(exit) => return Ok(Some(exit)),
-        Child::Running if timeout == Some(Duration::ZERO) => return Ok(None),
+        Child::Running if deadline == Deadline::Now => return Ok(None),
         Child::Running | Child::NotOurs => {}
     }
     match Process::open(pid) {
@@ -213,7 +213,7 @@ impl Process {
     /// [`Error::Os`] only where polling fails as well, or was ruled out by
     /// [`open_with`](Process::open_with).
     pub fn try_wait(&mut self) -> Result<Option<Exit>, Error> {
-        self.wait_timeout(Duration::ZERO)
+        self.wait_until(Deadline::Now)
     }
 
     /// Waits until the process has exited, however long that takes.

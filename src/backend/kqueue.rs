@@ -67,8 +67,7 @@ impl Kqueue {
         if let Some(event) = event {
             kqueue.take(&event)?;
         }
-        let now = Deadline::after(Duration::ZERO);
-        match rules::is_in_time(probe::exists(pid)?, || kqueue.wait(now))? {
+        match rules::is_in_time(probe::exists(pid)?, || kqueue.wait(Deadline::Now))? {
             true => Ok(kqueue),
             // As if it had been refused in the first place: the probe knows.
             false => Err(Errno::SRCH.into()),
@@ -213,9 +212,8 @@ impl Reactor {
     pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Registered> {
         let (process, event) = self.queue.register(pid, token.generation)?;
         self.take(event.as_slice());
-        let now = Deadline::after(Duration::ZERO);
         let in_time = rules::is_in_time(probe::exists(pid)?, || {
-            self.wait(now)?;
+            self.wait(Deadline::Now)?;
             Ok(self.fired.iter().any(|fired| fired.token == token))
         });
         match in_time? {
