@@ -1,0 +1,117 @@
+//! The child that is waited for: building it, when it is to exit, and when it did.
+
+use rustix::{
+    fs::{MemfdFlags, ftruncate, memfd_create},
+    time::{ClockId, clock_gettime},
+};
+use std::{
+    env, fs,
+    fs::File,
+    io::{self, Write as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
+    time::Duration,
+};
+
+const SOURCE: &str = include_str!("child.c");
+
+/// What it exits with.
+pub const CODE: i32 = 3;
+
+/// The child's executable, deleted in the end.
+pub struct Program(PathBuf);
+
+impl Program {
+    pub fn build() -> io::Result<Program> {
+        let program = Program(env::temp_dir().join(format!("procwait-peers-{}", process::id())));
+        let mut compiler = Command::new("cc")
+            .args(["-O2", "-static", "-nostdlib", "-fno-stack-protector"])
+            .args(["-x", "c", "-", "-o"])
+            .arg(&program.0)
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut input = compiler.stdin.take().expect("it is piped");
+        input.write_all(SOURCE.as_bytes())?;
+        drop(input);
+        match compiler.wait()?.success() {
+            true => Ok(program),
+            false => Err(io::Error::other("the C compiler has failed")),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// How to start children, and what they share: the note of the last one's end.
+pub struct Children {
+    path: PathBuf,
+    note: File,
+}
+
+impl Children {
+    pub fn new(path: PathBuf) -> io::Result<Children> {
+        let note = File::from(memfd_create("end", MemfdFlags::CLOEXEC)?);
+        ftruncate(&note, 16)?;
+        Ok(Children { path, note })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// To be the child's standard output.
+    pub fn note(&self) -> io::Result<File> {
+        self.note.try_clone()
+    }
+
+    /// One that exits at that time.
+    pub fn command(&self, until: Time) -> io::Result<Command> {
+        let mut command = Command::new(&self.path);
+        command.arg(until.to_string()).stdout(self.note()?);
+        Ok(command)
+    }
+
+    /// When the last child took its last action.
+    pub fn end(&self) -> io::Result<Time> {
+        let mut note = [0; 16];
+        self.note.read_exact_at(&mut note, 0)?;
+        let (seconds, nanoseconds) = note.split_at(8);
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+        Ok(Time(number(seconds) * 1_000_000_000 + number(nanoseconds)))
+    }
+}
+
+/// By `CLOCK_MONOTONIC`, in ns.
+#[derive(Clone, Copy)]
+pub struct Time(pub u64);
+
+impl Time {
+    pub fn now() -> Time {
+        let now = clock_gettime(ClockId::Monotonic);
+        Time(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+
+    pub fn after(life: Duration) -> Time {
+        Time(Time::now().0 + life.as_nanos() as u64)
+    }
+
+    /// Zero once it has passed.
+    pub fn left(self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(Time::now().0))
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
