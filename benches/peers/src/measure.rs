@@ -96,12 +96,12 @@ fn measure_one(plan: &Plan, program: &Program) -> io::Result<Vec<One>> {
     let contestants = one::all();
     let names = contestants.iter().map(|contestant| contestant.name);
     let mut field = Field::start(names, program)?;
+    let mut jitter = Jitter(1);
     // The first wait of each sets up what it needs for all.
-    field.in_turn(2, |_, _| format!("{} {}", task::LATENCY, 2_000_000))?;
+    field.in_turn(2, || format!("{} {}", task::LATENCY, 2_000_000))?;
 
     progress("latency, children of 2 to 4 ms");
-    let mut jitter = Jitter(1);
-    let short = field.in_turn(plan.short_rounds, |_, _| {
+    let short = field.in_turn(plan.short_rounds, || {
         format!("{} {}", task::LATENCY, 2_000_000 + jitter.below(2_000_000))
     })?;
     progress("latency, children of 200 ms");
@@ -111,8 +111,8 @@ fn measure_one(plan: &Plan, program: &Program) -> io::Result<Vec<One>> {
         format!("{} {life}", task::LATENCY)
     })?;
     progress("looks");
-    let running = field.in_turn(plan.look_rounds, |_, _| format!("{} 1000", task::RUNNING))?;
-    let exited = field.in_turn(plan.look_rounds, |_, _| format!("{} 50", task::EXITED))?;
+    let running = field.in_turn(plan.look_rounds, || format!("{} 1000", task::RUNNING))?;
+    let exited = field.in_turn(plan.look_rounds, || format!("{} 50", task::EXITED))?;
     progress("idle waits");
     let idle = field.at_once(1, |_| format!("{} {}", task::IDLE, plan.idle.as_millis()))?;
     drop(field);
@@ -146,7 +146,7 @@ fn measure_many(plan: &Plan, program: &Program) -> io::Result<Vec<Many>> {
     let mut times = vec![Vec::new(); contestants.len()];
     for count in plan.many {
         progress(&format!("{count} processes"));
-        let answers = field.in_turn(plan.many_rounds, |_, _| format!("many {count}"))?;
+        let answers = field.in_turn(plan.many_rounds, || format!("many {count}"))?;
         for (times, answers) in times.iter_mut().zip(answers) {
             times.extend(median_of(&answers, 0).zip(median_of(&answers, 1)));
         }
@@ -162,7 +162,7 @@ fn measure_growth(plan: &Plan, program: &Program) -> io::Result<Vec<Growth>> {
     let mut rows = Vec::new();
     for &count in plan.growth {
         progress(&format!("one exit among {count}"));
-        let answers = field.in_turn(plan.many_rounds, |_, _| format!("growth {count}"))?;
+        let answers = field.in_turn(plan.many_rounds, || format!("growth {count}"))?;
         rows.push(Growth {
             count,
             floor: median(&mut column(&answers[0], 0)),
@@ -207,14 +207,14 @@ impl Field {
     fn in_turn(
         &mut self,
         rounds: usize,
-        mut task: impl FnMut(usize, usize) -> String,
+        mut task: impl FnMut() -> String,
     ) -> io::Result<Vec<Answers>> {
         let count = self.0.len();
         let mut answers = vec![Answers::new(); count];
         for round in 0..rounds {
             for turn in 0..count {
                 let i = (round + turn) % count;
-                self.0[i].ask(&task(round, turn))?;
+                self.0[i].ask(&task())?;
                 answers[i].push(self.0[i].answer()?);
             }
         }

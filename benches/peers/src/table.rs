@@ -32,7 +32,7 @@ fn latency(plan: &Plan, rows: &[One]) {
     let (short, long) = (plan.short_rounds, plan.long_rounds);
     println!("\n### From exit to return\n");
     println!(
-        "In µs, and the medians' ratio to the floor of its kind: {short} children that live 2 to 4 ms, {long} that live 0.2 to 0.3 s.\n"
+        "In µs, and the medians' ratio to the floor, the bare system calls that leave the child in the same state, reaped or not: {short} children that live 2 to 4 ms, {long} that live 0.2 to 0.3 s.\n"
     );
     header(&[
         "",
@@ -62,7 +62,9 @@ fn latency(plan: &Plan, rows: &[One]) {
 fn looks(rows: &[One]) {
     let reference = find(rows, one::STD);
     println!("\n### A look without waiting\n");
-    println!("In ns, and the ratio to `Child::try_wait`.\n");
+    println!(
+        "In ns, and the ratio to `Child::try_wait`. The bare look is a `waitid(WNOHANG | WNOWAIT)`. The first look at a child that has exited reaps it, if that is what the contestant does; the second may be answered from memory.\n"
+    );
     header(&[
         "",
         "running child",
@@ -130,7 +132,7 @@ fn many(plan: &Plan, rows: &[Many]) {
 
 fn growth(figures: &Figures) {
     println!("\n### One exit, in a set of so many\n");
-    println!("In µs, asleep or not.\n");
+    println!("In µs, from the exit's being there to its report.\n");
     header(&[
         "processes",
         "bare epoll",
