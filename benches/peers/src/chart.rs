@@ -100,7 +100,7 @@ fn middle(row: usize) -> i32 {
 }
 
 fn text_style(horizontal: HPos) -> TextStyle<'static> {
-    let style = TextStyle::from(("sans-serif", 13).into_font()).color(&TEXT);
+    let style = TextStyle::from(("sans-serif", 16).into_font()).color(&TEXT);
     style.pos(Pos::new(horizontal, VPos::Center))
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     contestants::{many, one},
-    measure::Figures,
+    measure::{Figures, One},
     table::{find, floor},
 };
 
@@ -62,7 +62,7 @@ pub fn failures(figures: &Figures) -> Vec<String> {
 }
 
 /// At a running child, and the first and second at one that has exited.
-fn looks(rows: &[crate::measure::One], name: &str) -> (f64, (f64, f64)) {
+fn looks(rows: &[One], name: &str) -> (f64, (f64, f64)) {
     let row = find(rows, name);
     row.running.zip(row.exited).expect("it can look")
 }

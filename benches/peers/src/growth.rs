@@ -2,13 +2,15 @@
 
 use crate::{
     child::{Children, Time},
+    contestants::bare,
+    stats::median,
     worker::{kill, reap, until_exited},
 };
 use procwait::WaitSet;
 use rustix::{
     event::epoll,
     fd::{AsFd as _, OwnedFd},
-    process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
+    process::WaitId,
 };
 use std::{
     collections::HashMap,
@@ -54,7 +56,7 @@ pub fn measure(name: &str, children: &Children, count: usize) -> Vec<f64> {
     let rest = pids.get(EXITS..).unwrap_or_default();
     rest.iter().copied().for_each(kill);
     rest.iter().copied().for_each(reap);
-    vec![crate::stats::median(&mut figures)]
+    vec![median(&mut figures)]
 }
 
 impl Set for WaitSet {
@@ -83,7 +85,7 @@ impl BareEpoll {
 
 impl Set for BareEpoll {
     fn insert(&mut self, pid: u32) {
-        let pidfd = pidfd_open(crate::worker::as_pid(pid), PidfdFlags::empty()).unwrap();
+        let pidfd = bare::open(pid);
         let data = epoll::EventData::new_u64(pid.into());
         epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN).unwrap();
         self.held.insert(pid.into(), pidfd);
@@ -98,9 +100,8 @@ impl Set for BareEpoll {
         .unwrap();
         let pid = events[0].data.u64();
         let pidfd = self.held.remove(&pid).unwrap();
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let status = waitid(WaitId::PidFd(pidfd.as_fd()), options).unwrap();
+        let status = bare::peek(WaitId::PidFd(pidfd.as_fd())).unwrap();
         epoll::delete(&self.epoll, &pidfd).unwrap();
-        (pid as u32, status.unwrap().terminating_signal())
+        (pid as u32, status.terminating_signal())
     }
 }

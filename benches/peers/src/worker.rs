@@ -5,14 +5,14 @@
 
 use crate::{
     child::{Children, Time},
-    contestants::{many, one},
+    contestants::{bare, many, one},
     growth,
 };
 use rustix::{
     io::Errno,
     process::{
-        Pid, Resource, Signal, WaitId, WaitIdOptions, WaitOptions, getppid, getrlimit,
-        kill_process, setrlimit, waitid, waitpid,
+        Resource, Signal, WaitId, WaitIdOptions, WaitOptions, getppid, getrlimit, kill_process,
+        setrlimit, waitid, waitpid,
     },
     time::{ClockId, clock_gettime},
 };
@@ -200,18 +200,14 @@ fn context_switches() -> f64 {
     unsafe { usage.assume_init() }.ru_nvcsw as f64
 }
 
-pub fn as_pid(pid: u32) -> Pid {
-    Pid::from_raw(pid as i32).expect("a child has a pid")
-}
-
 pub fn kill(pid: u32) {
-    kill_process(as_pid(pid), Signal::KILL).expect("our own child");
+    kill_process(bare::pid(pid), Signal::KILL).expect("our own child");
 }
 
 /// Sleeps until the child is a zombie, or was reaped.
 pub fn until_exited(pid: u32) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    match waitid(WaitId::Pid(as_pid(pid)), options) {
+    match waitid(WaitId::Pid(bare::pid(pid)), options) {
         Ok(_) | Err(Errno::CHILD) => {}
         Err(error) => panic!("waitid: {error}"),
     }
@@ -219,7 +215,7 @@ pub fn until_exited(pid: u32) {
 
 /// If the contestant has not.
 pub fn reap(pid: u32) {
-    match waitpid(Some(as_pid(pid)), WaitOptions::empty()) {
+    match waitpid(Some(bare::pid(pid)), WaitOptions::empty()) {
         Ok(_) | Err(Errno::CHILD) => {}
         Err(error) => panic!("waitpid: {error}"),
     }

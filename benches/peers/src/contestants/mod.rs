@@ -1,6 +1,6 @@
 //! The ways to wait that are compared.
 
-mod bare;
+pub mod bare;
 pub mod many;
 pub mod one;
 mod python;
