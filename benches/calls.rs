@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench calls`
 
+#![allow(missing_docs)] // Of what `criterion_group!` makes.
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use procwait::{ChildExt as _, Process, WaitSet, wait_pid};
 use std::{
