@@ -12,7 +12,7 @@ mod table;
 mod worker;
 
 use crate::{child::Program, measure::Plan};
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, path::PathBuf, process};
 
 const USAGE: &str = "\
 usage: procwait-peers [--quick] [--check] [--chart FILE.svg]
@@ -32,7 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         return Ok(worker::work(name, program.into())?);
     }
-    let options = Options::parse(arguments).ok_or(USAGE)?;
+    let Some(options) = Options::parse(arguments) else {
+        eprintln!("{USAGE}");
+        process::exit(2);
+    };
     let program = match Program::build() {
         Ok(program) => program,
         Err(error) => {
