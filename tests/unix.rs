@@ -24,7 +24,7 @@ fn nix_pid(pid: u32) -> Pid {
 
 #[test]
 fn signals() {
-    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGHUP] {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGUSR1] {
         let mut child = helper("ignore-stdin");
         let mut processes = held(child.id());
         kill(nix_pid(child.id()), signal).unwrap();
