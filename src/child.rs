@@ -1,6 +1,10 @@
 //! `ChildExt`: a timeout for `std::process::Child`.
 
-use crate::{Error, Process, deadline::Deadline};
+use crate::{
+    Error, Process,
+    deadline::{Deadline, Pace},
+    probe,
+};
 use std::{
     io,
     process::{Child, ExitStatus},
@@ -17,7 +21,8 @@ use std::{
 /// [`Child::wait`] does. Like it, they first close the child's standard input,
 /// if we hold it: a child that reads until its end would never exit otherwise.
 /// Its output is not read: a child that fills a pipe which nobody drains does
-/// not exit.
+/// not exit. A child that somebody else traces is still running for its parent, until
+/// the tracer lets go of it.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -63,23 +68,22 @@ impl ChildExt for Child {
     }
 
     fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        wait(self, Deadline::At(deadline))
+        wait(self, Deadline::at(deadline))
     }
 }
 
 fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
     drop(child.stdin.take());
-    // The clock before the look, so that a late look still counts.
-    let only_look = deadline.has_passed();
-    if let Some(status) = child.try_wait()? {
+    if let Some(status) = probe::try_wait(child)? {
         return Ok(Some(status));
     }
-    if only_look {
+    if deadline == Deadline::Now {
         return Ok(None);
     }
+    let mut pace = Pace::default();
     let mut process = match Process::open(child.id()) {
         // Somebody else has reaped it since the look: for `try_wait` to say.
-        Err(Error::NotFound { .. }) => return deadline.poll(|| child.try_wait()),
+        Err(Error::NotFound { .. }) => return deadline.poll(&mut pace, || probe::try_wait(child)),
         opened => opened?,
     };
     if !process.ended(deadline)? {
@@ -88,8 +92,11 @@ fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>>
     // The news of an exit can come before the child can be reaped: by a moment
     // on macOS and FreeBSD, and on Linux until a debugger lets go of it. Do not
     // block in `wait` meanwhile, but ask again.
-    match deadline.poll(|| child.try_wait()) {
-        Err(error) => process.exit().status().map(Some).ok_or(error),
+    match deadline.poll(&mut pace, || probe::try_wait(child)) {
+        Err(error) => match process.exit()?.and_then(|exit| exit.status()) {
+            Some(status) => Ok(Some(status)),
+            None => Err(error),
+        },
         answer => answer,
     }
 }

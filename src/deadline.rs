@@ -32,11 +32,18 @@ impl Deadline {
             .map_or(Deadline::Never, Deadline::At)
     }
 
+    pub(crate) fn at(instant: Instant) -> Deadline {
+        match instant <= Instant::now() {
+            true => Deadline::Now,
+            false => Deadline::At(instant),
+        }
+    }
+
     pub(crate) fn from_timeout(timeout: Option<Duration>) -> Deadline {
         timeout.map_or(Deadline::Never, Deadline::after)
     }
 
-    /// This deadline, or the one that comes first.
+    /// This deadline, or so much later, whichever comes first.
     pub(crate) fn within(self, timeout: Duration) -> Deadline {
         match (self, Deadline::after(timeout)) {
             (Deadline::At(this), Deadline::At(that)) => Deadline::At(this.min(that)),
@@ -85,51 +92,94 @@ impl Deadline {
         }
     }
 
-    /// Asks `look` until it answers or the deadline passes (`None`), with
-    /// growing pauses in between.
+    /// Asks `look` at this pace until it answers or the deadline passes (`None`).
     pub(crate) fn poll<T, E>(
         self,
+        pace: &mut Pace,
         mut look: impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
-        let mut backoff = Backoff::new();
         loop {
             // Read the clock, look, enforce the deadline, in this order: what
             // happened in time is then found even if we wake up late.
-            let left = self.left();
-            if let Some(found) = look()? {
-                return Ok(Some(found));
+            let is_over = self.has_passed();
+            if self == Deadline::Now || pace.is_due() || (is_over && pace.allows_a_look()) {
+                if let Some(found) = pace.round(&mut look)? {
+                    return Ok(Some(found));
+                }
             }
-            if left == Some(Duration::ZERO) {
+            if is_over {
                 return Ok(None);
             }
-            let pause = backoff.next_pause();
-            thread::sleep(left.map_or(pause, |left| left.min(pause)));
+            let pause = pace.until_due();
+            thread::sleep(self.left().map_or(pause, |left| left.min(pause)));
+        }
+    }
+
+    pub(crate) fn sleep_out(self) {
+        while !self.has_passed() {
+            thread::sleep(self.left().unwrap_or(LONGEST_SLEEP));
         }
     }
 }
 
-/// The pauses between two looks: short at first, as most waits are for
-/// processes about to exit, then doubling up to a bound that keeps an idle wait
-/// cheap.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
+/// When to look again. The pauses are short at first, as most waits are for
+/// processes about to exit, then double up to a bound that keeps an idle wait cheap;
+/// and looking never takes more than a tenth of the time.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    pause: Duration,
+    last: Option<Instant>,
+    last_took: Duration,
+    /// What a round takes: of the last two, the one that was not interrupted.
+    costs: Duration,
 }
 
-impl Backoff {
+impl Pace {
     const SHORTEST: Duration = Duration::from_micros(100);
-    pub(crate) const LONGEST: Duration = Duration::from_millis(40);
+    const LONGEST: Duration = Duration::from_millis(40);
+    /// How much longer than looking a pause is. Nine times would be a tenth,
+    /// were it not for what else a round takes.
+    const REST: u32 = 11;
+    /// What takes longer was interrupted, twice in a row.
+    const DEAREST: Duration = Duration::from_millis(250);
 
-    pub(crate) fn new() -> Backoff {
-        Backoff {
-            next: Backoff::SHORTEST,
-        }
+    /// Looks.
+    pub(crate) fn round<T>(&mut self, look: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let seen = look();
+        let end = Instant::now();
+        self.took(end - start);
+        self.last = Some(end);
+        seen
     }
 
-    pub(crate) fn next_pause(&mut self) -> Duration {
-        let pause = self.next;
-        self.next = (pause * 2).min(Backoff::LONGEST);
-        pause
+    fn took(&mut self, took: Duration) {
+        self.costs = took.min(self.last_took).min(Pace::DEAREST);
+        self.last_took = took;
+        self.pause = (self.pause * 2).clamp(Pace::SHORTEST, Pace::LONGEST);
+    }
+
+    /// Short pauses again, for a process that has come anew.
+    pub(crate) fn restart(&mut self) {
+        self.pause = Duration::ZERO;
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.until_due().is_zero()
+    }
+
+    pub(crate) fn until_due(&self) -> Duration {
+        self.until(self.pause.max(self.costs * Pace::REST))
+    }
+
+    /// Whether a look is affordable, even if it is not due.
+    pub(crate) fn allows_a_look(&self) -> bool {
+        self.until(self.costs * Pace::REST).is_zero()
+    }
+
+    fn until(&self, pause: Duration) -> Duration {
+        let since = self.last.map_or(Duration::MAX, |last| last.elapsed());
+        pause.saturating_sub(since)
     }
 }
 
@@ -188,7 +238,11 @@ mod tests {
     #[test]
     fn a_passed_deadline_still_allows_one_look() {
         let passed = Deadline::after(Duration::ZERO);
-        assert_eq!(passed.poll(|| Ok::<_, Infallible>(Some(1))), Ok(Some(1)));
+        let mut pace = Pace::default();
+        assert_eq!(
+            passed.poll(&mut pace, || Ok::<_, Infallible>(Some(1))),
+            Ok(Some(1))
+        );
         assert!(passed.sleep(|_| Ok(true)).unwrap());
     }
 
@@ -197,7 +251,7 @@ mod tests {
         let timeout = Duration::from_millis(10);
         let start = Instant::now();
         let mut last = start;
-        let answer = Deadline::after(timeout).poll(|| {
+        let answer = Deadline::after(timeout).poll(&mut Pace::default(), || {
             last = Instant::now();
             Ok::<Option<()>, Infallible>(None)
         });
@@ -206,14 +260,72 @@ mod tests {
     }
 
     #[test]
+    fn a_passed_deadline_looks_however_often_it_is_asked() {
+        let (mut pace, mut looks) = (Pace::default(), 0);
+        let passed = Instant::now();
+        for _ in 0..100 {
+            for deadline in [Deadline::after(Duration::ZERO), Deadline::at(passed)] {
+                let look = || {
+                    Ok::<Option<()>, Infallible>({
+                        looks += 1;
+                        None
+                    })
+                };
+                assert_eq!(deadline.poll(&mut pace, look), Ok(None));
+            }
+        }
+        assert_eq!(looks, 200);
+    }
+
+    #[test]
     fn pauses_double_up_to_a_bound() {
-        let mut backoff = Backoff::new();
-        let pauses: Vec<_> = (0..11).map(|_| backoff.next_pause().as_micros()).collect();
+        let mut pace = Pace::default();
+        let pauses: Vec<_> = (0..11)
+            .map(|_| {
+                pace.round(|| ());
+                pace.pause.as_micros()
+            })
+            .collect();
         assert_eq!(
             pauses,
             [
                 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 40000, 40000
             ]
         );
+        pace.restart();
+        pace.round(|| ());
+        assert_eq!(pace.pause, Pace::SHORTEST);
+    }
+
+    #[test]
+    fn looking_takes_a_tenth_of_the_time_however_short_the_timeouts() {
+        let cost = Duration::from_millis(1);
+        let (mut pace, mut looks) = (Pace::default(), 0);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(300) {
+            let look = || {
+                looks += 1;
+                thread::sleep(cost);
+                Ok::<Option<()>, Infallible>(None)
+            };
+            let answer = Deadline::after(Duration::from_micros(10)).poll(&mut pace, look);
+            assert_eq!(answer, Ok(None));
+        }
+        // And the first two, whose cost is not known yet.
+        let most = start.elapsed().as_nanos() / (10 * cost.as_nanos()) + 3;
+        assert!(looks <= most, "{looks} looks, not {most}");
+    }
+
+    #[test]
+    fn an_interrupted_round_does_not_slow_down_those_that_follow() {
+        let mut pace = Pace::default();
+        let [usual, frozen] = [1, 1_000_000].map(Duration::from_micros);
+        for (took, costs) in [(usual, usual), (frozen, usual), (usual, usual)] {
+            pace.took(took);
+            assert!(pace.costs <= costs);
+        }
+        pace.took(usual * 5);
+        pace.took(usual * 6);
+        assert_eq!(pace.costs, usual * 5);
     }
 }

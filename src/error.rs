@@ -58,6 +58,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The failure of this call for this process.
+    pub(crate) fn os(call: &'static str, pid: u32) -> impl Fn(io::Error) -> Error {
+        move |source| Error::Os { call, pid, source }
+    }
+}
+
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &error {

@@ -27,24 +27,43 @@ type RawStatus = u32;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Exit {
-    status: Option<RawStatus>,
+pub struct Exit(Known);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Known {
+    Nothing,
+    /// But not whether it dumped core.
+    #[cfg(unix)]
+    Signal(i32),
+    Status(RawStatus),
 }
 
 impl Exit {
-    pub(crate) const UNKNOWN: Exit = Exit { status: None };
+    pub(crate) const UNKNOWN: Exit = Exit(Known::Nothing);
 
     pub(crate) fn from_raw(status: RawStatus) -> Exit {
-        Exit {
-            status: Some(status),
-        }
+        Exit(Known::Status(status))
     }
 
-    /// The exit status. `None`: the process has exited, but the OS does not
-    /// tell us its status. That happens with processes that are not our
-    /// children; it is never a guess.
+    #[cfg(unix)]
+    #[allow(dead_code)] // Linux alone leaves it at that.
+    pub(crate) fn killed_by(signal: i32) -> Exit {
+        Exit(Known::Signal(signal))
+    }
+
+    /// The exit status. `None`: the process has exited, but how is not known; it
+    /// is never a guess.
+    ///
+    /// That happens with processes that are not our children, where the OS does not
+    /// tell their status to others. It happens with our own children if somebody else
+    /// has reaped them, or the kernel has because `SIGCHLD` is ignored (but not on Linux
+    /// from 6.15 on, by pidfd), and where it is not certain that the process is still
+    /// the one that was meant.
     pub fn status(&self) -> Option<ExitStatus> {
-        self.status.map(ExitStatus::from_raw)
+        match self.0 {
+            Known::Status(status) => Some(ExitStatus::from_raw(status)),
+            _ => None,
+        }
     }
 
     /// The exit code. `None`: a signal ended the process, or its status is
@@ -58,25 +77,32 @@ impl Exit {
 
     /// The signal that ended the process. `None`: it exited by itself, or its
     /// status is unknown.
+    ///
+    /// On Linux the signal may be known where [`status`](Exit::status) is not: of a
+    /// process that was reaped before we looked, the kernel does not tell for certain
+    /// whether it dumped core.
     #[cfg(unix)]
     pub fn signal(&self) -> Option<i32> {
-        self.status()?.signal()
+        match self.0 {
+            Known::Signal(signal) => Some(signal),
+            _ => self.status()?.signal(),
+        }
     }
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(status) = self.status() else {
-            return f.write_str("exited, status unknown");
-        };
         #[cfg(unix)]
-        if let Some(signal) = status.signal() {
+        if let Some(signal) = self.signal() {
             write!(f, "killed by signal {signal}")?;
-            return match status.core_dumped() {
+            return match self.status().is_some_and(|status| status.core_dumped()) {
                 true => f.write_str(" (core dumped)"),
                 false => Ok(()),
             };
         }
+        let Some(status) = self.status() else {
+            return f.write_str("exited, status unknown");
+        };
         match status.code() {
             // Windows' own codes, the NTSTATUS values, are known by their hex form.
             Some(code) if code < 0 => write!(f, "exited with code {code:#x}"),
@@ -115,6 +141,15 @@ mod tests {
         let exit = Exit::from_raw(0x80 | 6);
         assert_eq!(exit.signal(), Some(6));
         assert_eq!(exit.to_string(), "killed by signal 6 (core dumped)");
+    }
+
+    #[test]
+    fn a_signal_without_a_status() {
+        let exit = Exit::killed_by(11);
+        assert_eq!((exit.code(), exit.signal()), (None, Some(11)));
+        assert!(exit.status().is_none(), "139 perhaps");
+        assert_eq!(exit.to_string(), "killed by signal 11");
+        assert_ne!(exit, Exit::from_raw(11));
     }
 
     #[test]

@@ -29,24 +29,50 @@
 //! - A process has exited when all its threads have ended. A zombie has exited:
 //!   its parent need not reap it first.
 //! - A stopped, traced or suspended process has not exited. `execve` is no exit.
-//! - Waiting takes nothing from anyone. No child is reaped, so that its owner's
-//!   [`Child::wait`](std::process::Child::wait) still gets its status; no signal
-//!   handler or mask is touched, no thread started. Only [`ChildExt`], which has
-//!   the `Child` itself, reaps it.
-//! - One may wait for oneself, and waits in vain.
+//! - Waiting reaps no child, so that its owner's
+//!   [`Child::wait`](std::process::Child::wait) still gets its status; it touches no
+//!   signal handler or mask, and starts no thread. Only [`ChildExt`], which has
+//!   the `Child` itself, reaps it. (On Windows the system's own thread pool waits for
+//!   what is in a [`WaitSet`].)
+//! - Waiting for oneself is allowed, and never returns.
 //!
-//! # Caveats
+//! # What stands for a process
 //!
-//! - A pid is a number that the OS gives away again once its process has been
-//!   reaped. From [`Process::open`] on we hold the process and not the number,
-//!   but whether the number still meant the right process then, only its owner
-//!   knows.
-//! - A child that was forked by hand stays a zombie until its owner reaps it,
-//!   waited for or not.
+//! A pid is a number that the OS gives away again once its process has been reaped.
+//! Whether it still means the right process when [`wait_pid`], [`Process::open`] or
+//! [`WaitSet::insert`] is called, only the process's owner knows. From then on
+//!
+//! - a pidfd, a kqueue or a process handle holds the process, whoever has its pid later;
+//! - where a process is polled on Linux, an open `/proc/PID/stat` holds it likewise;
+//! - where there is no descriptor to be had, or a [`WaitSet`] leaves the last ones to the
+//!   program, and on other systems, a polled process is known by its pid and the time at
+//!   which it started, if the OS tells that;
+//! - with no descriptor and no time either, the pid alone stands for the process. If that
+//!   is given to another, the wait is for the other. What we know to be doubtful we do
+//!   not tell: the status is unknown then.
+//!
+//! # What cannot be seen
+//!
+//! Without `/proc`, or a descriptor to read it by, nothing tells a zombie that is
+//! somebody else's child from a living process. Where pidfds are not to be had either, it
+//! counts as running until it is reaped.
+//!
+//! # Time
+//!
+//! Timeouts are measured by [`Instant`](std::time::Instant). On Linux and macOS that
+//! clock stands still while the system is suspended, and so do they. Time in which we
+//! ourselves are stopped counts; a process that exited meanwhile is reported when we go
+//! on, even if the deadline has passed.
+//!
+//! # Fork
+//!
+//! A forked child may use its copy of a [`Process`]. A [`WaitSet`] is its parent's: see
+//! there.
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("procwait waits for processes, and this target has none");
 
+mod all;
 #[allow(unsafe_code)]
 mod backend;
 mod child;
@@ -60,12 +86,13 @@ mod process;
 mod set;
 
 pub use crate::{
+    all::{WaitAll, wait_all, wait_any},
     backend::Backend,
     child::ChildExt,
     error::Error,
     exit::Exit,
     process::{Process, wait_pid},
-    set::{WaitAll, WaitSet, wait_all, wait_any},
+    set::WaitSet,
 };
 
 #[cfg(fuzzing)]

@@ -6,7 +6,7 @@ use crate::{
     backend::{Event, Polling},
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Child},
+    probe::{self, Child, Keep},
 };
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
@@ -19,13 +19,13 @@ use std::{
 
 /// Waits until the process `pid` has exited, or `timeout` has passed.
 ///
-/// The process need not be our child, and nothing is taken from its owner: a
-/// child is not reaped, and still gives its status to
-/// [`Child::wait`](std::process::Child::wait).
+/// The process need not be our child. A child is not reaped, and still gives its
+/// status to [`Child::wait`](std::process::Child::wait).
 ///
-/// Answers `Ok(None)` if the process was still running when the timeout passed,
-/// which is never early. A timeout of `None` waits for ever, as does one too
-/// long for the clock, such as [`Duration::MAX`]; [`Duration::ZERO`] only looks.
+/// Answers `Ok(None)` if the process was not seen to have exited when the timeout
+/// passed, which is never early. A timeout of `None` waits for ever, as does one too
+/// long for the clock, such as [`Duration::MAX`]; [`Duration::ZERO`] only looks. To look
+/// over and over, hold a [`Process`]: its looks are cheaper.
 ///
 /// # Errors
 ///
@@ -52,26 +52,37 @@ use std::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn wait_pid(pid: u32, timeout: Option<Duration>) -> Result<Option<Exit>, Error> {
-    let deadline = Deadline::from_timeout(timeout);
+    wait_pid_until(pid, Deadline::from_timeout(timeout))
+}
+
+pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit>, Error> {
     let known = Pid::new(pid)?;
     // A look at our own child costs a tenth of opening an event backend. Its
     // pid cannot mean another process before it is reaped.
     let child = probe::peek_child(known);
     match child {
         Child::Exited(exit) => return Ok(Some(exit)),
-        Child::Running if deadline == Deadline::Now => return Ok(None),
-        Child::Running | Child::NotOurs => {}
+        Child::Running if deadline == Deadline::Now && probe::is_sure_to_live(known) => {
+            return Ok(None);
+        }
+        Child::Running | Child::Stopped | Child::NotOurs => {}
     }
     match Process::open(pid) {
-        // Somebody has reaped the child since the look.
-        Err(Error::NotFound { .. }) if matches!(child, Child::Running) => Ok(Some(Exit::UNKNOWN)),
+        // Somebody has reaped the child since the look. (A thread that we trace is still
+        // there, and no process.)
+        Err(Error::NotFound { .. })
+            if child != Child::NotOurs && probe::peek_child(known) == Child::NotOurs =>
+        {
+            Ok(Some(Exit::UNKNOWN))
+        }
         opened => opened?.wait_until(deadline),
     }
 }
 
 /// A process, held by something that cannot come to mean another one: a pidfd,
 /// a kqueue registration, a process handle; or, where it has to be polled, by
-/// its pid together with its start time, if the OS tells that.
+/// an open `/proc/PID/stat` on Linux, and [else](crate#what-stands-for-a-process) by its
+/// pid together with its start time, if the OS tells that.
 ///
 /// Once it has exited, every later call answers the same [`Exit`]. Dropping it
 /// does nothing to the process.
@@ -157,9 +168,9 @@ impl Process {
         if Event::is_unavailable(&cause) {
             return Err(Error::Unsupported { backend });
         }
-        match probe::look(known).map_err(os_error(probe::CALL, known))? {
-            probe::Look::Gone => Err(Error::NotFound { pid }),
-            _ => Err(os_error(Event::OPEN, known)(cause)),
+        match Polling::open(known, Keep::Always).map_err(Error::os(probe::CALL, pid))? {
+            None => Err(Error::NotFound { pid }),
+            Some(_) => Err(Error::os(Event::OPEN, pid)(cause)),
         }
     }
 
@@ -172,7 +183,8 @@ impl Process {
     }
 
     fn polled(pid: Pid, cause: Option<io::Error>) -> Result<Process, Error> {
-        let opened = Polling::open(pid).map_err(os_error(probe::CALL, pid))?;
+        let opened = Polling::open(pid, Keep::Always);
+        let opened = opened.map_err(Error::os(probe::CALL, pid.get()))?;
         let (polling, exit) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
         Ok(Process {
             pid,
@@ -246,7 +258,7 @@ impl Process {
     ///
     /// As for [`try_wait`](Process::try_wait).
     pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<Exit>, Error> {
-        self.wait_until(Deadline::At(deadline))
+        self.wait_until(Deadline::at(deadline))
     }
 
     /// The descriptor that becomes readable once the process has exited, for
@@ -274,48 +286,63 @@ impl Process {
     }
 
     pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<Exit>, Error> {
-        Ok(match self.ended(deadline)? {
-            true => Some(self.exit()),
-            false => None,
-        })
+        loop {
+            if !self.ended(deadline)? {
+                return Ok(None);
+            }
+            if let Some(exit) = self.exit()? {
+                return Ok(Some(exit));
+            }
+            // The event was none.
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+        }
     }
 
-    /// Sleeps until the process has exited (true) or the deadline has passed.
+    /// Sleeps until the process has exited (true) or the deadline has passed. Whether
+    /// it has exited indeed, [`exit`](Process::exit) knows.
     pub(crate) fn ended(&mut self, deadline: Deadline) -> Result<bool, Error> {
         if self.exit.is_some() {
             return Ok(true);
         }
-        if let Waiting::Event { event, or_polling } = &mut self.waiting {
+        if let Waiting::Event { event, .. } = &mut self.waiting {
             match event.wait(deadline) {
                 Ok(ended) => return Ok(ended),
-                Err(cause) if *or_polling => self.fall_back(cause)?,
-                Err(cause) => return Err(os_error(Event::WAIT, self.pid)(cause)),
+                Err(cause) => self.fall_back(cause)?,
             }
         }
-        if let (Waiting::Polling { polling, .. }, None) = (&self.waiting, self.exit) {
+        if let (Waiting::Polling { polling, .. }, None) = (&mut self.waiting, self.exit) {
             self.exit = polling
                 .wait(deadline)
-                .map_err(os_error(probe::CALL, self.pid))?;
+                .map_err(Error::os(probe::CALL, self.pid.get()))?;
         }
         Ok(self.exit.is_some())
     }
 
-    /// How the process exited; to be asked once it has [`ended`](Process::ended).
-    pub(crate) fn exit(&mut self) -> Exit {
-        let exit = self.exit.unwrap_or_else(|| match &self.waiting {
-            Waiting::Event { event, .. } => event.exit(),
-            Waiting::Polling { .. } => Exit::UNKNOWN,
-        });
-        *self.exit.insert(exit)
+    /// How the process exited, once it has [`ended`](Process::ended). `None`: it has
+    /// not.
+    pub(crate) fn exit(&mut self) -> Result<Option<Exit>, Error> {
+        if let (Waiting::Event { event, .. }, None) = (&self.waiting, self.exit) {
+            match event.exit() {
+                Ok(exit) => self.exit = exit,
+                Err(cause) => self.fall_back(cause)?,
+            }
+        }
+        Ok(self.exit)
     }
 
-    /// From events to polling, once the wait for events has failed.
+    /// From events to polling, once they have failed.
     fn fall_back(&mut self, cause: io::Error) -> Result<(), Error> {
-        let Waiting::Event { event, .. } = &self.waiting else {
+        let Waiting::Event { event, or_polling } = &self.waiting else {
             return Ok(());
         };
-        match Polling::take_over(self.pid, || event.is_reaped(), || event.exit())
-            .map_err(os_error(probe::CALL, self.pid))?
+        if !or_polling {
+            return Err(Error::os(Event::WAIT, self.pid.get())(cause));
+        }
+        let exit = || event.exit().ok().flatten().unwrap_or(Exit::UNKNOWN);
+        match Polling::take_over(self.pid, Keep::Always, || event.is_reaped(), exit)
+            .map_err(Error::os(probe::CALL, self.pid.get()))?
         {
             Ok(polling) => {
                 self.waiting = Waiting::Polling {
@@ -326,13 +353,5 @@ impl Process {
             Err(exit) => self.exit = Some(exit),
         }
         Ok(())
-    }
-}
-
-pub(crate) fn os_error(call: &'static str, pid: Pid) -> impl Fn(io::Error) -> Error {
-    move |source| Error::Os {
-        call,
-        pid: pid.get(),
-        source,
     }
 }

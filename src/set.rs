@@ -3,22 +3,20 @@
 use crate::{
     Error, Exit,
     backend::{Fired, Member, Polling, Reactor, Token},
-    deadline::{Backoff, Deadline},
+    deadline::{Deadline, Pace},
     pid::Pid,
-    probe,
-    process::os_error,
+    probe::{self, Keep},
 };
 use std::{
-    collections::{HashMap, VecDeque},
-    io, thread,
+    collections::{BTreeMap, HashMap, HashSet, hash_map},
+    io, mem,
     time::Duration,
 };
 
 /// Processes that are waited for together: the next exit, whosever it is.
 ///
 /// Each exit costs the same however many processes are in the set, and so does
-/// each insertion. The processes need not be our children, and nothing is taken
-/// from their owners.
+/// each insertion. The processes need not be our children, and are not reaped.
 ///
 /// # Cost
 ///
@@ -27,11 +25,16 @@ use std::{
 /// for a process. The set itself needs one descriptor (epoll or kqueue), and some
 /// 100 bytes of memory for each process.
 ///
-/// When descriptors run out, the processes that got none are polled in the same
-/// wait, with pauses of 0.1 ms that double up to 40 ms, which costs time for each
-/// of them in each round; they go back to events when descriptors are free again.
-/// To have more of them, raise the soft limit: `ulimit -Sn`, or `setrlimit` with
-/// `RLIMIT_NOFILE`, up to the hard limit.
+/// A set leaves 32 descriptors to the rest of the program, or an eighth of a limit below
+/// 256. The processes beyond are polled in the same wait, with pauses of 0.1 ms that
+/// double up to 40 ms and more if they are many, for at most a tenth of a core; they go
+/// over to events when descriptors are free again. To have more of them, raise the soft
+/// limit: `ulimit -Sn`, or `setrlimit` with `RLIMIT_NOFILE`, up to the hard limit.
+///
+/// # Fork
+///
+/// After `fork` a set is the parent's. The child should drop its copy. If it uses it, what
+/// it does is no concern of the parent's, and its own processes are polled.
 ///
 /// # Examples
 ///
@@ -61,10 +64,10 @@ pub struct WaitSet {
     members: HashMap<u32, Entry>,
     generation: u32,
     events: Events,
-    /// Those that are polled, and perhaps some that are in the set no more.
-    polled: Vec<Token>,
-    /// Those found by polling to have exited.
-    exited: VecDeque<(Token, Exit)>,
+    /// The members that have to be looked at, and when.
+    polled: HashSet<u32>,
+    pace: Pace,
+    exited: Exited,
 }
 
 #[derive(Debug)]
@@ -76,19 +79,27 @@ struct Entry {
 #[derive(Debug)]
 enum Means {
     Event(Member),
-    Polling(Polling),
-    /// It had exited when it was inserted, or was found to have.
-    Exited,
+    Polling(Box<Polling>),
+    /// It had exited when it was inserted, or was found to have: with its place in
+    /// `Exited`.
+    Exited(Exit, u64),
 }
 
-/// Made when the first process is inserted, so that `WaitSet::new` cannot fail.
+/// The members whose exits are known and not yet reported, in the order in which they
+/// were found.
 #[derive(Debug, Default)]
-enum Events {
-    #[default]
-    None,
-    Some(Reactor),
-    /// Its wait has failed; it is not tried again.
-    Failed,
+struct Exited {
+    pids: BTreeMap<u64, u32>,
+    next: u64,
+}
+
+#[derive(Debug, Default)]
+struct Events {
+    /// Made when the first process is inserted, so that `WaitSet::new` cannot fail.
+    reactor: Option<Reactor>,
+    /// Waiting for them has failed. Until that has passed, their processes are looked
+    /// at.
+    have_failed: bool,
 }
 
 impl WaitSet {
@@ -109,40 +120,46 @@ impl WaitSet {
     /// even polling is impossible.
     pub fn insert(&mut self, pid: u32) -> Result<bool, Error> {
         let known = Pid::new(pid)?;
-        if self.contains(pid) {
+        let hash_map::Entry::Vacant(vacant) = self.members.entry(pid) else {
             return Ok(false);
-        }
-        self.generation = self.generation.wrapping_add(1);
-        let token = Token {
-            pid,
-            generation: self.generation,
         };
-        let means = match self.events.insert(known, token) {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let means = match self.events.insert(known, Token { pid, generation }) {
             Ok(member) => Means::Event(member),
             // Among the causes is "no such process": the probe knows.
-            Err(_) => self
-                .polling(known, token)
-                .map_err(os_error(probe::CALL, known))?
-                .ok_or(Error::NotFound { pid })?,
+            Err(_) => {
+                let opened = Polling::open(known, Keep::IfSpare);
+                match opened.map_err(Error::os(probe::CALL, pid))? {
+                    None => return Err(Error::NotFound { pid }),
+                    Some((_, Some(exit))) => self.exited.add(pid, exit),
+                    Some((polling, None)) => {
+                        self.polled.insert(pid);
+                        self.pace.restart();
+                        Means::Polling(polling.into())
+                    }
+                }
+            }
         };
-        let entry = Entry {
-            generation: token.generation,
-            means,
-        };
-        self.members.insert(pid, entry);
+        vacant.insert(Entry { generation, means });
         Ok(true)
     }
 
     /// Takes the process `pid` out of the set, unreported; false if it was not in
     /// it.
     pub fn remove(&mut self, pid: u32) -> bool {
-        match self.members.remove(&pid) {
-            Some(entry) => {
-                self.events.remove(&entry.means);
-                true
+        let Some(entry) = self.members.remove(&pid) else {
+            return false;
+        };
+        self.polled.remove(&pid);
+        match entry.means {
+            Means::Event(member) => self.events.remove(&member),
+            Means::Polling(_) => {}
+            Means::Exited(_, place) => {
+                self.exited.pids.remove(&place);
             }
-            None => false,
         }
+        true
     }
 
     /// How many are still waited for.
@@ -160,7 +177,7 @@ impl WaitSet {
         self.members.keys().copied()
     }
 
-    fn contains(&self, pid: u32) -> bool {
+    pub(crate) fn contains(&self, pid: u32) -> bool {
         self.members.contains_key(&pid)
     }
 
@@ -172,13 +189,17 @@ impl WaitSet {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] only where polling fails as well. The set stays as it is.
+    /// [`Error::Os`] if a process can be neither waited for nor looked at. It stays in
+    /// the set, and the exits of the others are reported all the same: the error takes
+    /// the place of `Ok(None)`, or comes at once if there are no others.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<(u32, Exit)>, Error> {
         self.wait_until(Deadline::from_timeout(timeout))
     }
 
-    fn wait_until(&mut self, deadline: Deadline) -> Result<Option<(u32, Exit)>, Error> {
-        let mut backoff = Backoff::new();
+    pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<(u32, Exit)>, Error> {
+        let mut is_due = deadline == Deadline::Now;
+        let mut is_over = false;
+        let mut failure = None;
         loop {
             if let Some(found) = self.next_exit() {
                 return Ok(Some(found));
@@ -186,270 +207,232 @@ impl WaitSet {
             if self.is_empty() {
                 return Ok(None);
             }
-            // Read the clock, look, enforce the deadline, in this order.
-            let is_over = deadline.has_passed();
-            self.look_at_polled()?;
-            if !self.exited.is_empty() {
-                continue;
+            if is_over {
+                return failure.map_or(Ok(None), Err);
             }
-            let nap = match self.polled.is_empty() {
-                true => deadline,
-                false => deadline.within(backoff.next_pause()),
-            };
-            if !self.sleep(nap) && (is_over || self.polled.is_empty()) {
-                return Ok(None);
+            // Read the clock, look, enforce the deadline, in this order; and whatever the
+            // kernel says, in every round.
+            is_over = deadline.has_passed();
+            is_due |= self.pace.is_due() || (is_over && self.pace.allows_a_look());
+            if is_due && self.must_look() {
+                failure = self.look()?;
             }
+            is_due = !self.sleep(deadline);
+            is_over &= !is_due;
         }
     }
 
     /// The next exit that is known already. Its process leaves the set.
     fn next_exit(&mut self) -> Option<(u32, Exit)> {
-        while let Some((token, exit)) = self.exited.pop_front() {
-            if self.take(token).is_some() {
-                return Some((token.pid, exit));
+        if let Some((_, pid)) = self.exited.pids.pop_first() {
+            if let Means::Exited(exit, _) = self.members.remove(&pid)?.means {
+                return Some((pid, exit));
             }
         }
         while let Some(Fired { token, data }) = self.events.next() {
-            if let Some(Means::Event(member)) = self.take(token) {
-                return Some((token.pid, member.exit(data)));
+            // It may have been removed since, and perhaps inserted again.
+            let hash_map::Entry::Occupied(entry) = self.members.entry(token.pid) else {
+                continue;
+            };
+            let Means::Event(member) = &entry.get().means else {
+                continue;
+            };
+            if entry.get().generation != token.generation {
+                continue;
+            }
+            match member.exit(data) {
+                Ok(Some(exit)) => {
+                    entry.remove();
+                    self.polled.remove(&token.pid);
+                    return Some((token.pid, exit));
+                }
+                Ok(None) if self.events.renew(member, token).is_ok() => {}
+                // No other event will come.
+                Ok(None) | Err(_) => {
+                    self.polled.insert(token.pid);
+                    self.pace.restart();
+                }
             }
         }
         None
     }
 
-    /// `None`: it was removed since, and perhaps inserted again.
-    fn take(&mut self, token: Token) -> Option<Means> {
-        let entry = self.members.get(&token.pid)?;
-        if entry.generation != token.generation {
-            return None;
-        }
-        self.events.remove(&entry.means);
-        self.members.remove(&token.pid).map(|entry| entry.means)
+    /// Whether there are processes to be looked at, of which no event will come.
+    fn must_look(&self) -> bool {
+        self.events.have_failed || !self.polled.is_empty()
     }
 
-    /// Sleeps until there may be news (true) or the deadline has passed.
+    /// Sleeps until there may be news, the next look is due or the deadline has passed.
+    /// False: the events have just failed, and their processes have to be looked at.
     fn sleep(&mut self, deadline: Deadline) -> bool {
-        match self.events.wait(deadline) {
-            Ok(woken) => woken,
-            Err(_) => {
-                self.poll_all();
+        let nap = match self.must_look() {
+            true => deadline.within(self.pace.until_due()),
+            false => deadline,
+        };
+        let nap = match self.exited.pids.is_empty() {
+            true => nap,
+            false => Deadline::Now,
+        };
+        match self.events.wait(nap) {
+            Ok(_) => {
+                self.events.have_failed = false;
                 true
             }
+            Err(_) => {
+                let is_known = mem::replace(&mut self.events.have_failed, true);
+                match is_known {
+                    true => nap.sleep_out(),
+                    false => self.pace.restart(),
+                }
+                is_known
+            }
         }
     }
 
-    /// A process that is not to be had by events. `None`: there is none.
-    fn polling(&mut self, pid: Pid, token: Token) -> io::Result<Option<Means>> {
-        Ok(Polling::open(pid)?.map(|(polling, exit)| match exit {
-            None => {
-                self.polled.push(token);
-                Means::Polling(polling)
-            }
-            Some(exit) => {
-                self.exited.push_back((token, exit));
-                Means::Exited
-            }
-        }))
-    }
-
-    /// Looks once at each process that is polled, and tries to have events for it.
-    fn look_at_polled(&mut self) -> Result<(), Error> {
-        let mut failure = None;
-        self.polled.retain(|&token| {
-            let Some(entry) = self.members.get_mut(&token.pid) else {
-                return false;
+    /// Looks at each process of which no event will come. The last failure, or it at once
+    /// if nothing else is left to wait for.
+    fn look(&mut self) -> Result<Option<Error>, Error> {
+        let mut pace = mem::take(&mut self.pace);
+        let mut tries_events = !self.events.have_failed;
+        let (mut failures, mut last) = (0, None);
+        pace.round(|| {
+            let pids: Vec<u32> = match self.events.have_failed {
+                true => self.pids().collect(),
+                false => self.polled.iter().copied().collect(),
             };
-            let Means::Polling(polling) = &entry.means else {
-                return false;
-            };
-            if entry.generation != token.generation {
-                return false;
-            }
-            let pid = polling.pid();
-            // Only the look that follows shows that it is still the same process.
-            let member = self.events.insert(pid, token).map(Means::Event);
-            let seen = polling.look();
-            if let Ok(member) = member {
-                if matches!(seen, Ok(None)) {
-                    entry.means = member;
-                    return false;
-                }
-                self.events.remove(&member);
-            }
-            match seen {
-                Ok(None) => true,
-                Ok(Some(exit)) => {
-                    self.exited.push_back((token, exit));
-                    entry.means = Means::Exited;
-                    false
-                }
-                Err(error) => {
-                    failure = Some(os_error(probe::CALL, pid)(error));
-                    true
+            for pid in pids {
+                if let Err(failure) = self.look_at(pid, &mut tries_events) {
+                    failures += 1;
+                    last = Some(failure);
                 }
             }
         });
-        failure.map_or(Ok(()), Err)
+        self.pace = pace;
+        match last {
+            Some(failure) if failures == self.len() => Err(failure),
+            last => Ok(last),
+        }
     }
 
-    /// From events to polling, once the wait for events has failed.
-    fn poll_all(&mut self) {
-        self.events = Events::Failed;
-        for (&pid, entry) in &mut self.members {
-            let (Means::Event(member), Ok(known)) = (&entry.means, Pid::new(pid)) else {
-                continue;
-            };
-            let token = Token {
-                pid,
-                generation: entry.generation,
-            };
-            let taken = Polling::take_over(known, || member.is_reaped(), || member.exit(0));
-            // What cannot be looked at now fails again when it is polled, and that is
-            // then told.
-            entry.means = match taken.unwrap_or_else(|_| Ok(Polling::unseen(known))) {
-                Ok(polling) => {
-                    self.polled.push(token);
-                    Means::Polling(polling)
-                }
-                Err(exit) => {
-                    self.exited.push_back((token, exit));
-                    Means::Exited
-                }
-            };
+    fn look_at(&mut self, pid: u32, tries_events: &mut bool) -> Result<(), Error> {
+        let Some(entry) = self.members.get_mut(&pid) else {
+            return Ok(());
+        };
+        let generation = entry.generation;
+        let seen = match &mut entry.means {
+            Means::Exited(..) => return Ok(()),
+            Means::Event(member) => look_at_member(Pid::new(pid)?, member)?,
+            Means::Polling(polling) => {
+                let token = Token { pid, generation };
+                look_at_polled(polling, token, &mut self.events, tries_events)?
+            }
+        };
+        let means = match seen {
+            Seen::AsBefore => return Ok(()),
+            Seen::Running(means) => means,
+            Seen::Exited(exit) => self.exited.add(pid, exit),
+        };
+        match means {
+            Means::Polling(_) => self.polled.insert(pid),
+            Means::Event(_) | Means::Exited(..) => self.polled.remove(&pid),
+        };
+        entry.means = means;
+        Ok(())
+    }
+}
+
+/// What has come of looking at a member.
+enum Seen {
+    AsBefore,
+    /// And from now on it is had by other means.
+    Running(Means),
+    Exited(Exit),
+}
+
+/// And tries to have events for it, until all are refused.
+fn look_at_polled(
+    polling: &mut Polling,
+    token: Token,
+    events: &mut Events,
+    tries_events: &mut bool,
+) -> Result<Seen, Error> {
+    let pid = polling.pid();
+    let mut member = None;
+    if *tries_events && polling.is_certain() {
+        let inserted = events.insert(pid, token);
+        *tries_events = !inserted.as_ref().is_err_and(Reactor::refuses_all);
+        member = inserted.ok();
+    }
+    // Only the look that follows shows that it is still the same process.
+    let seen = polling.look();
+    let member = match (member, &seen) {
+        (Some(member), Ok(None)) if polling.is_certain() => {
+            return Ok(Seen::Running(Means::Event(member)));
         }
+        (member, _) => member,
+    };
+    if let Some(member) = member {
+        events.remove(&member);
+    }
+    let seen = seen.map_err(Error::os(probe::CALL, token.pid))?;
+    Ok(seen.map_or(Seen::AsBefore, Seen::Exited))
+}
+
+/// By its own handle, or else from now on by polling.
+fn look_at_member(pid: Pid, member: &mut Member) -> Result<Seen, Error> {
+    if let Ok(seen) = member.look() {
+        return Ok(seen.map_or(Seen::AsBefore, Seen::Exited));
+    }
+    let exit = || member.exit(0).ok().flatten().unwrap_or(Exit::UNKNOWN);
+    let taken = Polling::take_over(pid, Keep::IfSpare, || member.is_reaped(), exit);
+    Ok(match taken.map_err(Error::os(probe::CALL, pid.get()))? {
+        Ok(polling) => Seen::Running(Means::Polling(polling.into())),
+        Err(exit) => Seen::Exited(exit),
+    })
+}
+
+impl Exited {
+    fn add(&mut self, pid: u32, exit: Exit) -> Means {
+        let place = self.next;
+        self.next += 1;
+        self.pids.insert(place, pid);
+        Means::Exited(exit, place)
     }
 }
 
 impl Events {
     fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
-        if let Events::None = self {
-            *self = Events::Some(Reactor::new()?);
-        }
-        match self {
-            Events::Some(reactor) => reactor.insert(pid, token),
-            Events::None | Events::Failed => Err(io::ErrorKind::Unsupported.into()),
+        let reactor = match &mut self.reactor {
+            Some(reactor) => reactor,
+            none => none.insert(Reactor::new()?),
+        };
+        reactor.insert(pid, token)
+    }
+
+    fn renew(&mut self, member: &Member, token: Token) -> io::Result<()> {
+        match &mut self.reactor {
+            Some(reactor) => reactor.renew(member, token),
+            None => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    fn remove(&mut self, means: &Means) {
-        if let (Events::Some(reactor), Means::Event(member)) = (self, means) {
+    fn remove(&mut self, member: &Member) {
+        if let Some(reactor) = &mut self.reactor {
             reactor.remove(member);
         }
     }
 
     fn next(&mut self) -> Option<Fired> {
-        match self {
-            Events::Some(reactor) => reactor.next(),
-            Events::None | Events::Failed => None,
-        }
+        self.reactor.as_mut()?.next()
     }
 
     fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        match self {
-            Events::Some(reactor) => reactor.wait(deadline),
-            Events::None | Events::Failed => deadline.sleep(|longest| {
-                thread::sleep(longest.unwrap_or(Backoff::LONGEST));
+        match &mut self.reactor {
+            Some(reactor) => reactor.wait(deadline),
+            None => {
+                deadline.sleep_out();
                 Ok(false)
-            }),
+            }
         }
     }
-}
-
-/// Waits for the first of these processes to exit.
-///
-/// Answers `Ok(None)` if the timeout has passed, or if there are no pids. For
-/// exits one after the other, use a [`WaitSet`].
-///
-/// # Errors
-///
-/// As for [`WaitSet::insert`] and [`WaitSet::wait`]; in particular
-/// [`Error::NotFound`] if there is no process with one of the pids.
-///
-/// ```
-/// # #[cfg(unix)] {
-/// use std::process::Command;
-///
-/// let mut slow = Command::new("sleep").arg("60").spawn()?;
-/// let mut quick = Command::new("true").spawn()?;
-/// let first = procwait::wait_any([slow.id(), quick.id()], None)?;
-/// assert_eq!(first.map(|(pid, _)| pid), Some(quick.id()));
-/// # quick.wait()?;
-/// # slow.kill()?;
-/// # slow.wait()?;
-/// # }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn wait_any(
-    pids: impl IntoIterator<Item = u32>,
-    timeout: Option<Duration>,
-) -> Result<Option<(u32, Exit)>, Error> {
-    let deadline = Deadline::from_timeout(timeout);
-    let mut set = WaitSet::new();
-    for pid in pids {
-        set.insert(pid)?;
-    }
-    set.wait_until(deadline)
-}
-
-/// Waits for all of these processes to exit, or until the timeout has passed.
-///
-/// A pid that no process has counts as exited, status unknown. A timeout of zero
-/// sorts the pids at once into those that have exited and those that run.
-///
-/// # Errors
-///
-/// [`Error::InvalidPid`] for 0 and for what is no pid of this OS, [`Error::Os`]
-/// only where polling fails as well.
-///
-/// ```
-/// # #[cfg(unix)] {
-/// use std::{process::Command, time::Duration};
-///
-/// let mut slow = Command::new("sleep").arg("60").spawn()?;
-/// let mut quick = Command::new("true").spawn()?;
-/// # procwait::wait_pid(quick.id(), None)?;
-/// let pids = [slow.id(), quick.id()];
-/// let sorted = procwait::wait_all(pids, Some(Duration::from_millis(10)))?;
-/// assert_eq!(sorted.running, [slow.id()]);
-/// assert_eq!(sorted.exited[0].0, quick.id());
-/// # quick.wait()?;
-/// # slow.kill()?;
-/// # slow.wait()?;
-/// # }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn wait_all(
-    pids: impl IntoIterator<Item = u32>,
-    timeout: Option<Duration>,
-) -> Result<WaitAll, Error> {
-    let deadline = Deadline::from_timeout(timeout);
-    let mut set = WaitSet::new();
-    let mut inserted = Vec::new();
-    let mut exited = Vec::new();
-    for pid in pids {
-        match set.insert(pid) {
-            Ok(true) => inserted.push(pid),
-            Ok(false) => {}
-            Err(Error::NotFound { pid }) => exited.push((pid, Exit::UNKNOWN)),
-            Err(error) => return Err(error),
-        }
-    }
-    while let Some(found) = set.wait_until(deadline)? {
-        exited.push(found);
-    }
-    inserted.retain(|&pid| set.contains(pid));
-    Ok(WaitAll {
-        exited,
-        running: inserted,
-    })
-}
-
-/// What [`wait_all`] has found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaitAll {
-    /// Those that have exited, in the order of their exits as far as that was
-    /// seen. Those that no process had the pid of come first.
-    pub exited: Vec<(u32, Exit)>,
-    /// Those that were still running when the timeout passed, in the order given.
-    pub running: Vec<u32>,
 }

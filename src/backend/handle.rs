@@ -5,7 +5,7 @@ use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Look},
+    probe::{self, Sight},
 };
 use std::{
     io,
@@ -41,7 +41,7 @@ impl Handle {
         // SAFETY: the handle is open.
         let is_this = match unsafe { GetProcessId(handle.as_raw_handle()) } {
             // We may not ask.
-            0 => matches!(probe::look(pid)?, Look::Running(_)),
+            0 => matches!(probe::sight(pid)?, Sight::Running(_)),
             opened => opened == pid.get(),
         };
         match is_this {
@@ -69,18 +69,19 @@ impl Handle {
 
     /// Any code may be an exit code, 259 (`STILL_ACTIVE`) as well: to be asked
     /// once the handle was signalled.
-    pub(crate) fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
         let mut code = 0;
         // SAFETY: the handle is open, and the code is written to a place that
         // outlives the call.
-        match unsafe { GetExitCodeProcess(self.0.as_raw_handle(), &mut code) } {
+        let told = unsafe { GetExitCodeProcess(self.0.as_raw_handle(), &mut code) };
+        Ok(Some(match told {
             0 => Exit::UNKNOWN,
             _ => Exit::from_raw(code),
-        }
+        }))
     }
 
-    pub(crate) fn is_reaped(&self) -> bool {
-        false
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
+        Some(false)
     }
 
     pub(crate) fn as_handle(&self) -> BorrowedHandle<'_> {

@@ -8,7 +8,7 @@ use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Look},
+    probe::{self, Sight},
 };
 use rustix::{
     event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue},
@@ -97,16 +97,16 @@ impl Kqueue {
 
     fn take(&mut self, event: &Event) -> io::Result<()> {
         if let Some(data) = rules::exit_data(told(event), self.process.pid.get())? {
-            self.exit = Some(self.process.exit(data));
+            self.exit = Some(self.process.exit_told_by(data));
         }
         Ok(())
     }
 
-    pub(crate) fn exit(&self) -> Exit {
-        self.exit.unwrap_or(Exit::UNKNOWN)
+    pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
+        Ok(self.exit)
     }
 
-    pub(crate) fn is_reaped(&self) -> bool {
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
         self.process.is_reaped()
     }
 
@@ -222,9 +222,21 @@ impl Reactor {
         }
     }
 
+    /// Some refusals are about one process.
+    pub(crate) fn refuses_all(_: &io::Error) -> bool {
+        false
+    }
+
+    /// There are no events that are none.
+    pub(crate) fn renew(&mut self, _: &Registered, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// For one whose event was not told. Of the others there is nothing left.
     pub(crate) fn remove(&mut self, process: &Registered) {
-        // If the exit was told, it is out already.
         let _ = self.queue.delete(process);
+        let pid = process.pid.get();
+        self.fired.retain(|fired| fired.token.pid != pid);
     }
 
     /// Sleeps until there is something for `next` (true) or the deadline.
@@ -262,23 +274,32 @@ pub(crate) struct Registered {
 
 impl Registered {
     /// How it exited, by the data of the event, or else by what it left behind.
-    pub(crate) fn exit(&self, data: i64) -> Exit {
+    pub(crate) fn exit(&self, data: i64) -> io::Result<Option<Exit>> {
+        Ok(Some(self.exit_told_by(data)))
+    }
+
+    fn exit_told_by(&self, data: i64) -> Exit {
         rules::exit(SYSTEM, self.asked, data)
             .or_else(|| self.left_behind().ok()?)
             .unwrap_or(Exit::UNKNOWN)
     }
 
+    /// Without the kqueue there is only the number.
+    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The kernel does not tell by the registration whether the pid was reused.
-    pub(crate) fn is_reaped(&self) -> bool {
-        false
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
+        None
     }
 
     /// `None`: it is still running.
     fn left_behind(&self) -> io::Result<Option<Exit>> {
-        Ok(match probe::look(self.pid)? {
-            Look::Running(_) => None,
-            Look::Exited(_, exit) => Some(exit),
-            Look::Gone => Some(Exit::UNKNOWN),
+        Ok(match probe::sight(self.pid)? {
+            Sight::Running(_) => None,
+            Sight::Exited(_, exit) => Some(exit),
+            Sight::Gone => Some(Exit::UNKNOWN),
         })
     }
 }

@@ -5,17 +5,21 @@
 //! - `open(pid)` takes hold of a process, and `is_unavailable(error)` is whether
 //!   its failure was not about this process;
 //! - `wait(deadline)` sleeps until its exit (true) or the deadline (false);
-//! - `exit()` is how it exited, once it has;
-//! - `is_reaped()` is whether its pid may have come to mean another process;
+//! - `exit()` is how it exited, once it has, or that it has not after all (`None`);
+//! - `is_reaped()` is whether its pid may have come to mean another process, if that can
+//!   be told;
 //! - `as_fd()`, or `as_handle()`, is what a reactor can wait for.
 //!
 //! And beside it for many processes at once, with the same code for each:
 //!
 //! - `Reactor::new()` has none yet; `insert(pid, token)` takes hold of one, and
-//!   `remove(member)` lets go of it;
+//!   `refuses_all(error)` is whether it would fail for others as well;
+//! - `remove(member)` lets go of one that has not been told of;
 //! - `wait(deadline)` sleeps until there is an exit (true) or the deadline (false);
 //! - `next()` is that exit, by its token and with what the event told;
-//! - `Member::exit(data)` is how the process exited.
+//! - `Member::exit(data)` is how the process exited, or that it has not (`None`), and
+//!   `renew(member, token)` then waits for it again;
+//! - `Member::look()` is the same without any event, or an error if only events tell.
 
 use std::fmt;
 
@@ -93,8 +97,8 @@ pub enum Backend {
     Kqueue,
     /// A process handle and `WaitForSingleObject`: Windows.
     Handle,
-    /// Looking again and again, with pauses of 0.1 ms that double up to 40 ms:
-    /// everywhere.
+    /// Looking again and again, with pauses of 0.1 ms that double up to 40 ms, and
+    /// longer ones where looking takes long: everywhere.
     Polling,
 }
 

@@ -25,11 +25,11 @@ impl NoEvent {
         match *self {}
     }
 
-    pub(crate) fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
         match *self {}
     }
 
-    pub(crate) fn is_reaped(&self) -> bool {
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
         match *self {}
     }
 
@@ -50,6 +50,14 @@ impl NoReactor {
         match *self {}
     }
 
+    pub(crate) fn refuses_all(_: &io::Error) -> bool {
+        true
+    }
+
+    pub(crate) fn renew(&mut self, _: &NoMember, _: Token) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn remove(&mut self, _: &NoMember) {
         match *self {}
     }
@@ -67,11 +75,15 @@ impl NoReactor {
 pub(crate) enum NoMember {}
 
 impl NoMember {
-    pub(crate) fn exit(&self, _: i64) -> Exit {
+    pub(crate) fn exit(&self, _: i64) -> io::Result<Option<Exit>> {
         match *self {}
     }
 
-    pub(crate) fn is_reaped(&self) -> bool {
+    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+        match *self {}
+    }
+
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
         match *self {}
     }
 }

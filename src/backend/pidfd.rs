@@ -5,18 +5,19 @@ use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, procfs},
+    probe::{descriptors::Descriptor, procfs, zombie_exit_of_pidfd},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    io::Errno,
     ioctl::{Opcode, Updater, ioctl, opcode},
 };
 use std::{io, time::Duration};
 
 #[derive(Debug)]
 pub(crate) struct PidFd {
-    fd: OwnedFd,
+    fd: Descriptor,
     pid: Pid,
 }
 
@@ -27,7 +28,7 @@ impl PidFd {
 
     pub(crate) fn open(pid: Pid) -> io::Result<PidFd> {
         Ok(PidFd {
-            fd: sys::open(pid)?,
+            fd: sys::open(pid)?.into(),
             pid,
         })
     }
@@ -41,26 +42,38 @@ impl PidFd {
         )
     }
 
+    /// Readable may be said for a moment of a process that lives, while another of its
+    /// threads takes the place of the first one, in `execve`: `exit` knows.
     pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        deadline.sleep(|longest| is_readable_within(self.as_fd(), longest))
+        deadline.sleep(|longest| Ok(self.is_readable_within(longest)?))
     }
 
     /// How the process exited, from whoever knows: the child's wait status, what
-    /// the kernel keeps of a reaped process, or what it shows of a zombie.
-    pub(crate) fn exit(&self) -> Exit {
-        sys::child_exit(&self.fd)
+    /// the kernel keeps of a reaped process, or what it shows of a zombie. `None`: it
+    /// is still running.
+    pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
+        let known = (self.fd.ask(sys::child_exit)?)
             .or_else(|| self.reaped_exit())
-            .or_else(|| self.zombie_exit())
+            .or_else(|| zombie_exit_of_pidfd(&self.fd, self.pid))
             // It may have been reaped while we looked for the zombie.
-            .or_else(|| self.reaped_exit())
-            .unwrap_or(Exit::UNKNOWN)
+            .or_else(|| self.reaped_exit());
+        match known {
+            Some(exit) => Ok(Some(exit)),
+            None => Ok((self.is_readable_within(Some(Duration::ZERO))?).then_some(Exit::UNKNOWN)),
+        }
+    }
+
+    fn is_readable_within(&self, longest: Option<Duration>) -> Result<bool, Errno> {
+        self.fd.ask(|fd| is_readable_within(fd, longest))
     }
 
     /// Linux 6.15 and later keep the status of a reaped process for those who
-    /// had a pidfd of it, whoever they are.
+    /// had a pidfd of it, whoever they are. It is the first thread's: if another one
+    /// dumped core, that is not in it.
     fn reaped_exit(&self) -> Option<Exit> {
         let mut info = PidfdInfo {
             mask: PIDFD_INFO_EXIT,
+            exit_code: NO_STATUS,
             ..PidfdInfo::default()
         };
         // SAFETY: the opcode says that the kernel reads and writes as many bytes
@@ -68,23 +81,14 @@ impl PidFd {
         // and any bytes are a valid `PidfdInfo`.
         let answer = unsafe { ioctl(&self.fd, Updater::<PIDFD_GET_INFO, _>::new(&mut info)) };
         // Without the bit in the answer the process was not reaped yet, and the
-        // field means nothing.
-        (answer.is_ok() && info.mask & PIDFD_INFO_EXIT != 0).then(|| Exit::from_raw(info.exit_code))
+        // field means nothing. Untouched, it is a sandbox that only feigned success.
+        let is_told = info.mask & PIDFD_INFO_EXIT != 0 && info.exit_code != NO_STATUS;
+        (answer.is_ok() && is_told).then(|| kept_exit(info.exit_code))
     }
 
-    /// As long as a process is a zombie, /proc shows its status.
-    fn zombie_exit(&self) -> Option<Exit> {
-        // That /proc may be of another pid namespace: look for it by the number
-        // that it has there, and make sure that it had it until the end.
-        let fd = self.fd.as_raw_fd();
-        let shown = procfs::pid_of_pidfd(fd)?;
-        let exit = probe::zombie_exit(shown, self.pid)?;
-        (procfs::pid_of_pidfd(fd) == Some(shown)).then_some(exit)
-    }
-
-    /// Whether the pid may have come to mean another process.
-    pub(crate) fn is_reaped(&self) -> bool {
-        procfs::pidfd_is_reaped(self.fd.as_raw_fd())
+    /// Whether the pid may have come to mean another process. `None`: nobody tells.
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
+        procfs::pidfd_is_reaped(self.as_fd().as_raw_fd())
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -92,17 +96,49 @@ impl PidFd {
     }
 }
 
-/// To the nanosecond, which epoll has only since Linux 5.11.
+/// What the wait status tells that the kernel keeps of a reaped process.
+fn kept_exit(status: i32) -> Exit {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT};
+    use libc::{SIGSEGV, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ};
+    match status & 0xFF {
+        // These dump core. Without the flag another thread may have done so.
+        signal @ (SIGABRT | SIGBUS | SIGFPE | SIGILL | SIGQUIT | SIGSEGV | SIGSYS | SIGTRAP
+        | SIGXCPU | SIGXFSZ) => Exit::killed_by(signal),
+        _ => Exit::from_raw(status),
+    }
+}
+
+/// To the nanosecond, which `epoll_pwait` cannot do.
 pub(crate) fn is_readable_within(
     fd: BorrowedFd<'_>,
     longest: Option<Duration>,
-) -> io::Result<bool> {
-    let longest = longest.map(|longest| Timespec {
-        tv_sec: longest.as_secs() as _,
-        tv_nsec: longest.subsec_nanos() as _,
+) -> Result<bool, Errno> {
+    let longest = longest.map(|longest| {
+        let longest = punctual(longest);
+        Timespec {
+            tv_sec: longest.as_secs() as _,
+            tv_nsec: longest.subsec_nanos() as _,
+        }
     });
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    Ok(poll(&mut fds, longest.as_ref())? > 0)
+    if poll(&mut fds, longest.as_ref())? == 0 {
+        return Ok(false);
+    }
+    match fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP) {
+        true => Ok(true),
+        // Somebody has closed it behind our back.
+        false => Err(Errno::BADF),
+    }
+}
+
+/// The kernel lets a sleep run over by a thousandth, or by five of a process that is
+/// `nice`. So a long one ends a little early, and the rest is slept after that.
+pub(crate) fn punctual(sleep: Duration) -> Duration {
+    const LONG: Duration = Duration::from_millis(100);
+    match sleep > LONG {
+        true => sleep - sleep / 200,
+        false => sleep,
+    }
 }
 
 /// `struct pidfd_info` of the kernel's `linux/pidfd.h`, in its first version.
@@ -119,12 +155,19 @@ struct PidfdInfo {
 const PIDFD_GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xFF, 11);
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
+/// No wait status, as those have 16 bits.
+const NO_STATUS: i32 = -1;
+
 #[cfg(target_os = "linux")]
 mod sys {
-    use crate::{Exit, pid::Pid, probe::child};
+    use crate::{
+        Exit,
+        pid::Pid,
+        probe::{Child, child},
+    };
     use rustix::{
-        fd::{AsFd, OwnedFd},
-        io::Result,
+        fd::{BorrowedFd, OwnedFd},
+        io::{Errno, Result},
         process::{PidfdFlags, WaitId, pidfd_open},
     };
 
@@ -133,8 +176,14 @@ mod sys {
     }
 
     /// If it is our child, and not yet reaped.
-    pub(super) fn child_exit(fd: &OwnedFd) -> Option<Exit> {
-        child::peek(WaitId::PidFd(fd.as_fd())).ok()?
+    pub(super) fn child_exit(fd: BorrowedFd<'_>) -> Result<Option<Exit>> {
+        match child::peek(WaitId::PidFd(fd)) {
+            Ok(Child::Exited(exit)) => Ok(Some(exit)),
+            // That is no pidfd any more.
+            Err(Errno::BADF) => Err(Errno::BADF),
+            // Among the errors, Linux before 5.4 and sandboxes: others know as well.
+            _ => Ok(None),
+        }
     }
 }
 
@@ -142,7 +191,10 @@ mod sys {
 #[cfg(target_os = "android")]
 mod sys {
     use crate::{Exit, pid::Pid};
-    use rustix::fd::{FromRawFd, OwnedFd, RawFd};
+    use rustix::{
+        fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        io::Errno,
+    };
     use std::io;
 
     pub(super) fn open(pid: Pid) -> io::Result<OwnedFd> {
@@ -176,7 +228,34 @@ mod sys {
 
     /// The zombie's parent is asked for by its pid, once /proc has shown that the
     /// pid is still the same process's.
-    pub(super) fn child_exit(_: &OwnedFd) -> Option<Exit> {
-        None
+    pub(super) fn child_exit(_: BorrowedFd<'_>) -> Result<Option<Exit>, Errno> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_dump_that_is_not_told() {
+        for signal in [libc::SIGSEGV, libc::SIGABRT] {
+            assert_eq!(kept_exit(signal), Exit::killed_by(signal));
+            let dumped = 0x80 | signal;
+            assert_eq!(kept_exit(dumped), Exit::from_raw(dumped));
+        }
+        for sure in [libc::SIGKILL, libc::SIGTERM, 0, 3 << 8, libc::SIGSEGV << 8] {
+            assert_eq!(kept_exit(sure), Exit::from_raw(sure));
+        }
+    }
+
+    #[test]
+    fn long_sleeps_end_a_little_early() {
+        let short = Duration::from_millis(100);
+        assert_eq!(punctual(short), short);
+        // What is left after that runs over by half a hundredth at most.
+        let ten = Duration::from_secs(10);
+        assert_eq!(punctual(ten), Duration::from_millis(9_950));
+        assert_eq!(punctual(ten - punctual(ten)), Duration::from_millis(50));
     }
 }

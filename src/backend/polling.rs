@@ -2,33 +2,28 @@
 
 use crate::{
     Exit,
-    deadline::Deadline,
+    deadline::{Deadline, Pace},
     pid::Pid,
-    probe::{self, Look, Mark},
+    probe::{Keep, Look, View},
 };
 use std::io;
 
-/// A process known by its pid and, where the OS tells one, by a mark that a
-/// later bearer of the pid does not have.
+/// A process that is looked at.
 #[derive(Debug)]
 pub(crate) struct Polling {
     pid: Pid,
-    mark: Option<Mark>,
+    view: View,
+    pace: Pace,
 }
 
 impl Polling {
     /// `None`: there is no such process. With the exit, if it is a zombie.
-    pub(crate) fn open(pid: Pid) -> io::Result<Option<(Polling, Option<Exit>)>> {
-        Ok(match probe::look(pid)? {
-            Look::Gone => None,
-            Look::Running(mark) => Some((Polling { pid, mark }, None)),
-            Look::Exited(mark, exit) => Some((Polling { pid, mark }, Some(exit))),
-        })
-    }
-
-    /// To be known by its pid alone.
-    pub(crate) fn unseen(pid: Pid) -> Polling {
-        Polling { pid, mark: None }
+    pub(crate) fn open(pid: Pid, keep: Keep) -> io::Result<Option<(Polling, Option<Exit>)>> {
+        let opened = View::open(pid, keep)?;
+        Ok(opened.map(|(view, look)| {
+            let pace = Pace::default();
+            (Polling { pid, view, pace }, exit(look))
+        }))
     }
 
     /// Takes over from an event backend whose wait has failed: it holds the process,
@@ -36,14 +31,19 @@ impl Polling {
     /// sure that it still was the same. `Err`: it has exited, as `exit` tells.
     pub(crate) fn take_over(
         pid: Pid,
-        is_reaped: impl FnOnce() -> bool,
+        keep: Keep,
+        is_reaped: impl FnOnce() -> Option<bool>,
         exit: impl FnOnce() -> Exit,
     ) -> io::Result<Result<Polling, Exit>> {
-        let opened = Polling::open(pid)?;
-        Ok(match opened.filter(|_| !is_reaped()) {
-            Some((polling, None)) => Ok(polling),
-            Some((_, Some(exit))) => Err(exit),
-            None => Err(exit()),
+        let opened = Polling::open(pid, keep)?;
+        Ok(match (opened, is_reaped()) {
+            (Some((polling, None)), Some(false)) => Ok(polling),
+            (Some((_, Some(exit))), Some(false)) => Err(exit),
+            (Some((mut polling, None)), None) => {
+                polling.view.doubt();
+                Ok(polling)
+            }
+            _ => Err(exit()),
         })
     }
 
@@ -51,36 +51,26 @@ impl Polling {
         self.pid
     }
 
+    /// Whether it is sure to be the process that was meant.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.view.is_certain()
+    }
+
     /// `None`: the deadline has passed.
-    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<Option<Exit>> {
-        if deadline == Deadline::Never {
-            if let Some(exit) = self.look()? {
-                return Ok(Some(exit));
-            }
-            // Nothing to enforce: let the kernel wait for a child.
-            if let Some(exit) = probe::block_on_child(self.pid) {
-                return Ok(Some(exit));
-            }
-        }
-        deadline.poll(|| self.look())
+    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<Option<Exit>> {
+        deadline.poll(&mut self.pace, || Ok(exit(self.view.look()?)))
     }
 
     /// `None`: it is still running.
-    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        Ok(match probe::look(self.pid)? {
-            Look::Running(mark) if self.is_ours(mark) => None,
-            Look::Exited(mark, exit) if self.is_ours(mark) => Some(exit),
-            // Reaped, and perhaps its pid is another's by now.
-            _ => Some(Exit::UNKNOWN),
-        })
+    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+        Ok(exit(self.view.look()?))
     }
+}
 
-    fn is_ours(&self, mark: Option<Mark>) -> bool {
-        match (self.mark, mark) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            // What cannot be told apart counts as the same: rather wait too
-            // long than report the exit of a living process.
-            _ => true,
-        }
+fn exit(look: Look) -> Option<Exit> {
+    match look {
+        Look::Running => None,
+        Look::Exited(exit) => Some(exit),
+        Look::Gone => Some(Exit::UNKNOWN),
     }
 }

@@ -50,6 +50,15 @@ impl Reactor {
         })
     }
 
+    pub(crate) fn refuses_all(_: &io::Error) -> bool {
+        false
+    }
+
+    /// There are no events that are none.
+    pub(crate) fn renew(&mut self, _: &Member, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Dropping the member is all there is to do.
     pub(crate) fn remove(&mut self, _: &Member) {}
 
@@ -80,11 +89,18 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn exit(&self, _: i64) -> Exit {
+    pub(crate) fn exit(&self, _: i64) -> io::Result<Option<Exit>> {
         self.handle.exit()
     }
 
-    pub(crate) fn is_reaped(&self) -> bool {
+    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+        match self.handle.wait(Deadline::Now)? {
+            true => self.handle.exit(),
+            false => Ok(None),
+        }
+    }
+
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
         self.handle.is_reaped()
     }
 }

@@ -1,7 +1,7 @@
 //! FreeBSD, NetBSD, OpenBSD, DragonFly: the kernel's process table, by `sysctl`,
 //! and the null signal.
 
-use super::{Look, exists};
+use super::{Sight, exists};
 use crate::{Exit, pid::Pid};
 use std::{io, mem, ptr};
 
@@ -21,22 +21,22 @@ struct Row {
     parent: i32,
 }
 
-pub(crate) fn look(pid: Pid) -> io::Result<Look> {
+pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     match row(pid) {
         Some(row) if row.is_zombie => {
             let exit = Exit::from_raw(row.wait_status.into());
-            return Ok(Look::Exited(row.mark, exit));
+            return Ok(Sight::Exited(row.mark, exit));
         }
-        Some(row) => return Ok(Look::Running(row.mark)),
+        Some(row) => return Ok(Sight::Running(row.mark)),
         // A jail may hide the process, or DragonFly the zombie.
         None => {}
     }
     if !exists(pid)? {
-        return Ok(Look::Gone);
+        return Ok(Sight::Gone);
     }
     Ok(match super::peek_child(pid) {
-        super::Child::Exited(exit) => Look::Exited(None, exit),
-        _ => Look::Running(None),
+        super::Child::Exited(exit) => Sight::Exited(None, exit),
+        _ => Sight::Running(None),
     })
 }
 
@@ -149,6 +149,7 @@ pub(crate) mod child {
     use super::row;
     use crate::{Exit, pid::Pid, probe::Child};
     use rustix::process::getpid;
+    use std::{io, process};
 
     pub(crate) fn peek_child(pid: Pid) -> Child {
         match row(pid) {
@@ -160,8 +161,8 @@ pub(crate) mod child {
         }
     }
 
-    pub(crate) fn block(_: Pid) -> Option<Exit> {
-        None
+    pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
+        child.try_wait()
     }
 }
 
@@ -170,13 +171,14 @@ pub(crate) mod child {
 /// So there is no look ahead of the kqueue.
 #[cfg(target_os = "openbsd")]
 pub(crate) mod child {
-    use crate::{Exit, pid::Pid, probe::Child};
+    use crate::{pid::Pid, probe::Child};
+    use std::{io, process};
 
     pub(crate) fn peek_child(_: Pid) -> Child {
         Child::NotOurs
     }
 
-    pub(crate) fn block(_: Pid) -> Option<Exit> {
-        None
+    pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
+        child.try_wait()
     }
 }

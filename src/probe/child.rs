@@ -3,39 +3,57 @@
 use super::Child;
 use crate::{Exit, pid::Pid};
 use rustix::{
-    io::{Result, retry_on_intr},
+    io::Result,
     process::{WaitId, WaitIdOptions, WaitIdStatus, waitid},
 };
+use std::{io, os::unix::process::ExitStatusExt as _, process};
 
-/// How this child of ours exited, if it has; it is left for its owner to reap.
-/// An error says that it is not ours (`ECHILD`) or that we may not ask.
-pub(crate) fn peek(id: WaitId<'_>) -> Result<Option<Exit>> {
+/// Children made by `clone` with another exit signal than `SIGCHLD`, or none, are
+/// children, too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const OF_ANY_KIND: WaitIdOptions = WaitIdOptions::from_bits_retain(libc::__WALL as u32);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const OF_ANY_KIND: WaitIdOptions = WaitIdOptions::empty();
+
+/// What the kernel tells the parent; nothing is reaped. An error says that it is
+/// not our child (`ECHILD`) or that we may not ask.
+pub(crate) fn peek(id: WaitId<'_>) -> Result<Child> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    Ok(waitid(id, options)?.map(|status| exit(&status)))
+    Ok(match waitid(id, options | OF_ANY_KIND)? {
+        Some(status) => exit(&status).map_or(Child::Stopped, Child::Exited),
+        None => Child::Running,
+    })
 }
 
 pub(crate) fn peek_child(pid: Pid) -> Child {
-    match peek(WaitId::Pid(pid.raw())) {
-        Ok(Some(exit)) => Child::Exited(exit),
-        Ok(None) => Child::Running,
-        Err(_) => Child::NotOurs,
+    peek(WaitId::Pid(pid.raw())).unwrap_or(Child::NotOurs)
+}
+
+/// `Child::try_wait`, for which a process that we trace ourselves has exited when it
+/// only stops.
+pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
+    let peek = |child: &process::Child| Pid::new(child.id()).map(peek_child);
+    if let Ok(Child::Stopped) = peek(child) {
+        return Ok(None);
+    }
+    match child.try_wait()? {
+        // It stopped just then, and to `child` that was the end.
+        Some(status) if status.stopped_signal().is_some() => Ok(match peek(child) {
+            Ok(Child::Exited(exit)) => exit.status(),
+            _ => None,
+        }),
+        answer => Ok(answer),
     }
 }
 
-/// Waits for as long as it takes. `None`: it is not our child, it was reaped
-/// meanwhile, or we may not ask.
-pub(crate) fn block(pid: Pid) -> Option<Exit> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let status = retry_on_intr(|| waitid(WaitId::Pid(pid.raw()), options)).ok()??;
-    Some(exit(&status))
-}
-
-/// `waitid` tells the parts of a wait status; put it together again.
-fn exit(status: &WaitIdStatus) -> Exit {
+/// `waitid` tells the parts of a wait status; put it together again. `None`: what it
+/// tells its tracer is a stop. (gVisor tells it as a death by the signal 127, which is a
+/// wait status's mark of a stop.)
+fn exit(status: &WaitIdStatus) -> Option<Exit> {
     let core_dumped = if status.dumped() { 0x80 } else { 0 };
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::from_raw((code & 0xFF) << 8),
-        (None, Some(signal)) => Exit::from_raw(signal | core_dumped),
-        (None, None) => Exit::UNKNOWN,
+        (Some(code), _) => Some(Exit::from_raw((code & 0xFF) << 8)),
+        (None, Some(signal @ 1..0x7F)) => Some(Exit::from_raw(signal | core_dumped)),
+        (None, _) => None,
     }
 }

@@ -1,80 +1,271 @@
-//! Linux: `/proc`, and where that is missing, hidden or another pid namespace's,
-//! the null signal.
+//! Linux: an open `/proc/PID/stat`, which holds the process; and where that is not
+//! to be had, hidden or another pid namespace's, what there is to ask by number.
 
 use super::{
-    Child, Look, peek_child,
-    procfs::{self, Stat},
+    Child, Keep, Look, descriptors, peek_child,
+    procfs::{self, Stat, StatFile},
 };
 use crate::{Exit, pid::Pid};
-use rustix::system::uname;
-use std::io;
+use rustix::{
+    fd::{AsFd, AsRawFd as _},
+    io::Errno,
+};
+use std::{ffi::CStr, io, mem::MaybeUninit, ptr};
 
-pub(crate) const CALL: &str = "tgkill";
+pub(crate) const CALL: &str = "pread";
 
-/// When the process started, in clock ticks since the system did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(u64);
-
-pub(crate) fn look(pid: Pid) -> io::Result<Look> {
-    let stat = procfs::is_ours().then(|| Stat::read(pid)).flatten();
-    if !exists(pid)? {
-        return Ok(Look::Gone);
-    }
-    let Some(stat) = stat else {
-        return Ok(match peek_child(pid) {
-            Child::Exited(exit) => Look::Exited(None, exit),
-            Child::Running | Child::NotOurs => Look::Running(None),
-        });
-    };
-    let mark = Some(Mark(stat.start));
-    if !stat.has_exited() {
-        return Ok(Look::Running(mark));
-    }
-    // Read it again, so that the exit belongs to the process that was seen.
-    let exit = zombie_exit(pid, pid)
-        .filter(|_| Stat::read(pid).is_some_and(|again| again.start == stat.start));
-    Ok(Look::Exited(mark, exit.unwrap_or(Exit::UNKNOWN)))
+/// One process, to be looked at again and again.
+#[derive(Debug)]
+pub(crate) struct View {
+    pid: Pid,
+    keep: Keep,
+    file: Option<StatFile>,
+    /// What sets it apart from a later process of the same number, while no file is
+    /// open. The first one that is seen is adopted.
+    mark: Option<Mark>,
+    /// Whether the mark, or else the number, is sure to be of the process that was
+    /// meant. If not, its status is not told.
+    is_certain: bool,
+    /// Whether the last look has seen the process itself, and not just its number.
+    was_seen: bool,
 }
 
-/// How a zombie exited, if we are told. `shown` is its pid in /proc, which may
-/// be another pid namespace's.
-///
-/// The caller makes sure that the pid meant the same process before and after.
-pub(crate) fn zombie_exit(shown: Pid, pid: Pid) -> Option<Exit> {
-    let stat = Stat::read(shown).filter(Stat::has_exited)?;
+/// When a process started, in clock ticks, as it is told in this time namespace.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    start: u64,
+    namespace: Option<u64>,
+}
+
+impl View {
+    /// `None`: no process has this number.
+    pub(crate) fn open(pid: Pid, keep: Keep) -> io::Result<Option<(View, Look)>> {
+        let mut view = View {
+            pid,
+            keep,
+            file: None,
+            mark: None,
+            is_certain: true,
+            was_seen: false,
+        };
+        Ok(match view.look_by_number(true) {
+            Look::Gone => None,
+            look => Some((view, look)),
+        })
+    }
+
+    /// The number may have come to mean another process before this was opened.
+    pub(crate) fn doubt(&mut self) {
+        self.is_certain = false;
+    }
+
+    /// Whether the last look was sure to be at the process that was meant.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.is_certain && self.was_seen
+    }
+
+    pub(crate) fn look(&mut self) -> io::Result<Look> {
+        if let Some(file) = self.file.take() {
+            match file.read() {
+                Ok(stat) if stat.pid == self.pid.get() => {
+                    self.was_seen = true;
+                    let look = self.seen(&file, &stat);
+                    self.file = Some(file);
+                    return Ok(look);
+                }
+                Err(Errno::SRCH) => return Ok(Look::Gone),
+                // In gVisor, of all that were reaped.
+                Err(Errno::AGAIN) => self.file = Some(file),
+                // Somebody else has closed it, and perhaps has another file under its
+                // number.
+                Ok(_) | Err(_) => file.lose(),
+            }
+        }
+        Ok(self.look_by_number(false))
+    }
+
+    fn look_by_number(&mut self, at_first: bool) -> Look {
+        self.was_seen = false;
+        let Ok(file) = StatFile::open(self.pid) else {
+            return self.look_without_file();
+        };
+        let Ok(stat) = file.read() else {
+            return self.look_without_file();
+        };
+        match self.mark {
+            Some(mark) if mark.start == stat.start => {}
+            _ if !procfs::is_ours() => return self.look_without_file(),
+            Some(mark) if mark.is_comparable() => return Look::Gone,
+            _ if exists(self.pid) == Some(false) => return Look::Gone,
+            _ => {
+                self.mark = Some(Mark::new(stat.start));
+                self.is_certain &= at_first;
+            }
+        }
+        self.was_seen = true;
+        let look = self.seen(&file, &stat);
+        let keeps = match self.keep {
+            Keep::Always => true,
+            Keep::IfSpare => descriptors::leaves_enough(&file),
+        };
+        self.file = keeps.then_some(file);
+        look
+    }
+
+    /// As long as the file is open, what it shows is one and the same process.
+    fn seen(&self, file: &StatFile, stat: &Stat) -> Look {
+        if !stat.has_exited() {
+            return Look::Running;
+        }
+        let is_still_there = || file.read().is_ok_and(|again| again.has_exited());
+        let exit = zombie_exit(stat, self.pid, self.pid, is_still_there);
+        if let Some(exit) = exit.filter(|_| self.is_certain) {
+            return Look::Exited(exit);
+        }
+        // In gVisor it may have been the moment of an `execve`.
+        match file.read() {
+            Ok(again) if again.has_exited() => Look::Exited(Exit::UNKNOWN),
+            Err(Errno::SRCH) => Look::Gone,
+            _ => Look::Running,
+        }
+    }
+
+    fn look_without_file(&self) -> Look {
+        if exists(self.pid) == Some(false) {
+            return Look::Gone;
+        }
+        match peek_child(self.pid) {
+            // Whether it is still the process with that mark cannot be seen now.
+            Child::Exited(_) if self.mark.is_some() || !self.is_certain => {
+                Look::Exited(Exit::UNKNOWN)
+            }
+            Child::Exited(exit) => Look::Exited(exit),
+            _ => Look::Running,
+        }
+    }
+}
+
+impl Mark {
+    fn new(start: u64) -> Mark {
+        let namespace = procfs::time_namespace();
+        Mark { start, namespace }
+    }
+
+    /// In another time namespace the same process has another start.
+    fn is_comparable(&self) -> bool {
+        self.namespace.is_some() && self.namespace == procfs::time_namespace()
+    }
+}
+
+/// How the process of a pidfd exited, if it is a zombie and /proc shows it.
+pub(crate) fn zombie_exit_of_pidfd(pidfd: impl AsFd, pid: Pid) -> Option<Exit> {
+    // That /proc may be of another pid namespace: look for it by the number
+    // that it has there, and make sure that it had it until the end.
+    let fd = pidfd.as_fd().as_raw_fd();
+    let shown = procfs::pid_of_pidfd(fd)?;
+    let stat = StatFile::open(shown).ok()?.read().ok()?;
+    let is_still_there = || procfs::pid_of_pidfd(fd) == Some(shown);
+    let exit = stat
+        .has_exited()
+        .then(|| zombie_exit(&stat, shown, pid, is_still_there));
+    exit?.filter(|_| is_still_there())
+}
+
+/// How a zombie exited, if we are told. `shown` is its number in /proc, which may be
+/// another pid namespace's. What is asked by number counts only if it `is_still_there`
+/// afterwards.
+fn zombie_exit(
+    stat: &Stat,
+    shown: Pid,
+    pid: Pid,
+    is_still_there: impl Fn() -> bool,
+) -> Option<Exit> {
     if let Child::Exited(exit) = peek_child(pid) {
-        return Some(exit);
+        if is_still_there() {
+            return Some(exit);
+        }
     }
     // Before Linux 5.17 it is the status of the process's first thread, which may
     // have ended before the others. To those who may not look at the process it is
     // always 0.
     let status = stat.wait_status.filter(|_| is_at_least(5, 17))?;
-    (status != 0 || procfs::may_look(shown)).then(|| Exit::from_raw(status))
+    let is_shown = status != 0 || (procfs::may_look(shown, stat) && is_still_there());
+    is_shown.then(|| Exit::from_raw(status))
 }
 
 fn is_at_least(major: u32, minor: u32) -> bool {
-    let uname = uname();
-    let release = uname.release().to_str().unwrap_or_default();
+    let mut uname = MaybeUninit::uninit();
+    // SAFETY: the answer is written to a place that outlives the call. (rustix does not
+    // expect that a sandbox denies the question.)
+    if unsafe { libc::uname(uname.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call has filled it in.
+    let uname = unsafe { uname.assume_init() };
+    // SAFETY: the kernel ends each with a zero.
+    let release = unsafe { CStr::from_ptr(uname.release.as_ptr()) };
+    let release = release.to_str().unwrap_or_default();
     let mut numbers = release.split(|it: char| !it.is_ascii_digit());
     let mut number = || numbers.next()?.parse::<u32>().ok();
     number().zip(number()) >= Some((major, minor))
 }
 
-/// Whether a process has this pid, alive or zombie. Other than `kill`, `tgkill`
-/// does not take a thread's id for one.
-fn exists(pid: Pid) -> io::Result<bool> {
+/// Whether a child of ours that has not exited for its parent is known to live: it might be
+/// a zombie that somebody else traces. False says nothing.
+///
+/// A thread has a list of robust futexes from the start of most programs on, until it
+/// ends. So one cheap call spares most children the opening of a pidfd.
+pub(crate) fn is_sure_to_live(child: Pid) -> bool {
+    let mut list = ptr::null_mut::<libc::c_void>();
+    let mut size = 0_usize;
+    // SAFETY: both answers are written to places that outlive the call; we do not follow
+    // the pointer, which is the other process's.
+    let answer = unsafe {
+        let pid = child.get() as libc::pid_t;
+        libc::syscall(libc::SYS_get_robust_list, pid, &raw mut list, &raw mut size)
+    };
+    answer == 0 && !list.is_null()
+}
+
+/// Whether a process has this number, alive or zombie; a thread's id is no process's.
+/// `None`: nobody tells.
+fn exists(pid: Pid) -> Option<bool> {
     let raw = pid.get() as libc::pid_t;
     // SAFETY: all three arguments are integers, and the null signal is only
     // checked, not sent.
     let answer = unsafe { libc::syscall(libc::SYS_tgkill, raw, raw, 0) };
     if answer == 0 {
-        return Ok(true);
+        return Some(true);
     }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::ESRCH) => Ok(false),
-        // There is one, which we may not signal.
-        Some(libc::EPERM | libc::EACCES) => Ok(true),
-        _ => Err(error),
+    if io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+        return Some(false);
     }
+    // `EPERM` may be the kernel's, of a process that we may not signal, or a
+    // sandbox's, of every number. Others who know need no permission.
+    //
+    // SAFETY: takes a number. (rustix does not expect the 0 of a group whose leader is
+    // outside of our pid namespace.)
+    let group = unsafe { libc::getpgid(raw) };
+    if group == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+        return Some(false);
+    }
+    let shown = procfs::is_ours().then(|| procfs::is_process(pid)).flatten();
+    shown.or_else(|| pidfd_can_be_opened(pid))
+}
+
+/// Other refusals than `ESRCH` say nothing about the process.
+#[cfg(target_os = "linux")]
+fn pidfd_can_be_opened(pid: Pid) -> Option<bool> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    match pidfd_open(pid.raw(), PidfdFlags::empty()) {
+        Ok(_) => Some(true),
+        Err(Errno::SRCH) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// There the sandbox may kill those who ask.
+#[cfg(target_os = "android")]
+fn pidfd_can_be_opened(_: Pid) -> Option<bool> {
+    None
 }

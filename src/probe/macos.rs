@@ -1,6 +1,6 @@
 //! macOS: `proc_pidinfo`, and the null signal.
 
-use super::{Look, exists};
+use super::{Sight, exists};
 use crate::{Exit, pid::Pid};
 use std::{io, mem};
 
@@ -10,24 +10,24 @@ pub(crate) const CALL: &str = "kill";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(u64, u64);
 
-pub(crate) fn look(pid: Pid) -> io::Result<Look> {
+pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     if let Some(info) = info::<libc::proc_bsdinfo>(pid, libc::PROC_PIDTBSDINFO) {
         let mark = Some(Mark(info.pbi_start_tvsec, info.pbi_start_tvusec));
         return Ok(match info.pbi_status == libc::SZOMB {
-            true => Look::Exited(mark, Exit::from_raw((info.pbi_xstatus & 0xFFFF) as i32)),
-            false => Look::Running(mark),
+            true => Sight::Exited(mark, Exit::from_raw((info.pbi_xstatus & 0xFFFF) as i32)),
+            false => Sight::Running(mark),
         });
     }
     // Of another user's process only this much is shown.
     if let Some(info) = info::<libc::proc_bsdshortinfo>(pid, libc::PROC_PIDT_SHORTBSDINFO) {
         return Ok(match info.pbsi_status == libc::SZOMB {
-            true => Look::Exited(None, Exit::UNKNOWN),
-            false => Look::Running(None),
+            true => Sight::Exited(None, Exit::UNKNOWN),
+            false => Sight::Running(None),
         });
     }
     Ok(match exists(pid)? {
-        true => Look::Running(None),
-        false => Look::Gone,
+        true => Sight::Running(None),
+        false => Sight::Gone,
     })
 }
 

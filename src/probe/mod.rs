@@ -1,56 +1,96 @@
 //! What the OS tells of a pid without being waited on: is it alive, and since
 //! when? One file per family of systems, all with the same face:
 //!
-//! - `look(pid)` is what there is to see now, `CALL` the call that it fails by;
-//! - `peek_child(pid)` is what the OS tells the parent, without reaping;
-//! - `block_on_child(pid)` waits for that;
-//! - a `Mark` sets a process apart from a later one with the same pid.
+//! - `View::open(pid, keep)` is one process, to be looked at again and again, and what
+//!   was seen at first; `View::look()` is what there is to see now, and `CALL` the
+//!   call that it fails by; `View::doubt()` says that it may be another's;
+//! - `peek_child(pid)` is what the OS tells the parent, without reaping, and
+//!   `is_sure_to_live(pid)` whether a child that is running for its parent is no zombie;
+//! - `try_wait(child)` reaps it.
+//!
+//! Where a process can be asked for by its number only, `sight(pid)` is what there is
+//! to see, and a `Mark` sets the process apart from a later one with the same number.
 
 use crate::Exit;
 
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
         pub(crate) mod child;
+        pub(crate) mod descriptors;
         mod linux;
         pub(crate) mod procfs;
-        pub(crate) use linux::{CALL, Mark, look, zombie_exit};
+        pub(crate) use linux::{CALL, View, is_sure_to_live, zombie_exit_of_pidfd};
     } else if #[cfg(target_os = "macos")] {
+        mod by_number;
         mod child;
         mod macos;
         mod null_signal;
-        pub(crate) use macos::{CALL, Mark, look};
+        pub(crate) use by_number::View;
+        pub(crate) use macos::{CALL, Mark, sight};
         pub(crate) use null_signal::exists;
     } else if #[cfg(any(target_os = "freebsd", target_os = "dragonfly"))] {
         mod bsd;
+        mod by_number;
         mod child;
         mod null_signal;
-        pub(crate) use bsd::{CALL, Mark, look};
+        pub(crate) use bsd::{CALL, Mark, sight};
+        pub(crate) use by_number::View;
         pub(crate) use null_signal::exists;
     } else if #[cfg(any(target_os = "netbsd", target_os = "openbsd"))] {
         mod bsd;
+        mod by_number;
         mod null_signal;
-        pub(crate) use bsd::{CALL, Mark, look};
+        pub(crate) use bsd::{CALL, Mark, sight};
         use bsd::child;
+        pub(crate) use by_number::View;
         pub(crate) use null_signal::exists;
     } else if #[cfg(windows)] {
+        mod by_number;
         mod windows;
-        pub(crate) use windows::{CALL, Mark, look};
+        pub(crate) use by_number::View;
+        pub(crate) use windows::{CALL, Mark, sight};
         use windows::child;
     } else {
+        mod by_number;
         mod child;
         mod null_signal;
         mod unix;
+        pub(crate) use by_number::View;
         pub(crate) use null_signal::exists;
-        pub(crate) use unix::{CALL, Mark, look};
+        pub(crate) use unix::{CALL, Mark, sight};
     }
 }
 
-pub(crate) use child::{block as block_on_child, peek_child};
+pub(crate) use child::{peek_child, try_wait};
 
-/// What is seen of a pid. Without a mark where the OS shows none.
-#[derive(Debug)]
-#[allow(dead_code)] // Some systems do not show all.
+/// The others hide no zombie from its parent.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn is_sure_to_live(_: crate::pid::Pid) -> bool {
+    true
+}
+
+/// What is seen of one process.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Look {
+    /// It has been reaped.
+    Gone,
+    Running,
+    /// All its threads have ended, and it is not yet reaped.
+    Exited(Exit),
+}
+
+/// Whether a view may keep a descriptor open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keep {
+    Always,
+    /// Only if enough are left to the rest of the program.
+    IfSpare,
+}
+
+/// What is seen of a number. Without a mark where the OS shows none.
+#[derive(Debug)]
+#[allow(dead_code)] // Some systems do not show all, and Linux asks in another way.
+pub(crate) enum Sight<Mark> {
     /// No process has it. (A thread's id is no process's.)
     Gone,
     Running(Option<Mark>),
@@ -64,5 +104,7 @@ pub(crate) enum Look {
 pub(crate) enum Child {
     NotOurs,
     Running,
+    /// It is traced by ourselves, and stopped.
+    Stopped,
     Exited(Exit),
 }

@@ -1,16 +1,54 @@
 //! The files of `/proc`, read without a heap.
 
+use super::descriptors::Descriptor;
 use crate::pid::Pid;
 use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     fs::{CWD, Mode, OFlags, open, readlinkat_raw},
-    io::{Errno, read, retry_on_intr},
-    process::getpid,
+    io::{Errno, Result, pread, retry_on_intr},
 };
-use std::{ffi::CStr, fmt, io::Write as _};
+use std::{ffi::CStr, fmt, io::Write as _, process, str};
+
+/// `/proc/PID/stat`, open. It is bound to the process and not to the number: once
+/// the process has been reaped, reading it fails with `ESRCH`, whoever has the
+/// number then.
+#[derive(Debug)]
+pub(crate) struct StatFile(Descriptor);
+
+impl StatFile {
+    pub(crate) fn open(pid: Pid) -> Result<StatFile> {
+        open_file(format_args!("/proc/{}/stat", pid.get())).map(|file| StatFile(file.into()))
+    }
+
+    /// `EAGAIN`: what it shows makes no sense for now, see `Stat::is_in_between`.
+    pub(crate) fn read(&self) -> Result<Stat> {
+        for _ in 0..4 {
+            let mut buffer = [0; 2048];
+            let stat = self.0.ask(|file| read_start(file, &mut buffer))?;
+            let stat = Stat::parse(stat).ok_or(Errno::IO)?;
+            if !stat.is_in_between() {
+                return Ok(stat);
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    /// What was read was another file, as somebody has closed this one.
+    pub(crate) fn lose(&self) {
+        self.0.lose();
+    }
+}
+
+impl AsFd for StatFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// What we need of `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
+    pub(crate) pid: u32,
     state: u8,
     threads: u32,
     /// In clock ticks since the system started.
@@ -21,21 +59,15 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    pub(crate) fn read(pid: Pid) -> Option<Stat> {
-        let mut buffer = [0; 1024];
-        Stat::parse(read_file(
-            format_args!("/proc/{}/stat", pid.get()),
-            &mut buffer,
-        )?)
-    }
-
     fn parse(stat: &[u8]) -> Option<Stat> {
         // Without the end of the line the last number may be cut off.
         let stat = stat.strip_suffix(b"\n")?;
         // The second field is the name, in parentheses, and may hold spaces,
         // newlines and parentheses itself. None follows it.
+        let name_start = stat.iter().position(|&byte| byte == b'(')?;
         let name_end = stat.iter().rposition(|&byte| byte == b')')?;
-        let rest = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+        let pid = str::from_utf8(&stat[..name_start]).ok()?;
+        let rest = str::from_utf8(&stat[name_end + 1..]).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         // Numbered from 1 in the manual page: the state is the third.
         let state = fields.next()?;
@@ -43,6 +75,7 @@ impl Stat {
         let start = fields.nth(22 - 21)?;
         let wait_status = fields.nth(52 - 23);
         Some(Stat {
+            pid: pid.trim_ascii_end().parse().ok()?,
             state: *state.as_bytes().first()?,
             threads: threads.parse().ok()?,
             start: start.parse().ok()?,
@@ -53,7 +86,14 @@ impl Stat {
     /// Whether all threads have ended. A process whose first thread has ended
     /// before the others shows as a zombie, too.
     pub(crate) fn has_exited(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+        self.state == b'Z' && self.threads == 1
+    }
+
+    /// The process is being reaped, or it lives and another of its threads takes the
+    /// place of the first one, by `execve`. The next look tells which, but in gVisor,
+    /// where the file stays the first thread's.
+    fn is_in_between(&self) -> bool {
+        matches!(self.state, b'X' | b'x') || (self.state == b'Z' && self.threads == 0)
     }
 }
 
@@ -61,47 +101,74 @@ impl Stat {
 /// another pid namespace's.
 pub(crate) fn is_ours() -> bool {
     let mut buffer = [0; 4096];
-    read_file(format_args!("/proc/self/status"), &mut buffer)
-        .is_some_and(|status| knows_us_as(getpid().as_raw_pid() as u32, status))
+    read_file(format_args!("/proc/thread-self/status"), &mut buffer)
+        .is_some_and(|status| knows_us_as(process::id(), status))
 }
 
 fn knows_us_as(pid: u32, status: &[u8]) -> bool {
-    // From Linux 4.1 on, `NSpid` has our pid in the namespace of this /proc and
+    // From Linux 4.1 on, `NStgid` has our pid in the namespace of this /proc and
     // in all below it, down to our own.
-    let pids = field(status, "NSpid:").or_else(|| field(status, "Pid:"));
+    let pids = field(status, "NStgid:").or_else(|| field(status, "Tgid:"));
     pids.and_then(|pids| pids.parse().ok()) == Some(pid)
+}
+
+/// Whether this number is a process's in /proc, or a thread's. `None`: not shown.
+pub(crate) fn is_process(pid: Pid) -> Option<bool> {
+    let mut buffer = [0; 4096];
+    let status = read_file(format_args!("/proc/{}/status", pid.get()), &mut buffer)?;
+    let process: u32 = field(status, "Tgid:")?.parse().ok()?;
+    Some(process == pid.get())
 }
 
 /// The pid that /proc shows for the process of a pidfd of ours. `None`: it was
 /// reaped, has no pid there, or there is no /proc.
-pub(crate) fn pid_of_pidfd(fd: i32) -> Option<Pid> {
+pub(crate) fn pid_of_pidfd(fd: RawFd) -> Option<Pid> {
     Pid::new(shown_pid_of_pidfd(fd)?.try_into().ok()?).ok()
 }
 
-/// Whether the process of a pidfd of ours is known to have been reaped.
-pub(crate) fn pidfd_is_reaped(fd: i32) -> bool {
-    shown_pid_of_pidfd(fd) == Some(-1)
+/// Whether the process of a pidfd of ours has been reaped. `None`: not shown.
+pub(crate) fn pidfd_is_reaped(fd: RawFd) -> Option<bool> {
+    Some(shown_pid_of_pidfd(fd)? == -1)
 }
 
-fn shown_pid_of_pidfd(fd: i32) -> Option<i32> {
+fn shown_pid_of_pidfd(fd: RawFd) -> Option<i32> {
+    // Not /proc/self, which is the first thread's: that may have ended, or have
+    // descriptors of its own.
     let mut buffer = [0; 1024];
-    let fdinfo = read_file(format_args!("/proc/self/fdinfo/{fd}"), &mut buffer)?;
-    field(fdinfo, "Pid:")?.parse().ok()
+    let info = read_file(format_args!("/proc/thread-self/fdinfo/{fd}"), &mut buffer)?;
+    field(info, "Pid:")?.parse().ok()
 }
 
-/// Whether the kernel lets us look into a process, and so shows us its real exit
+/// Which time namespace the times in /proc are told for; 0 where there are none. `None`:
+/// we are not told.
+pub(crate) fn time_namespace() -> Option<u64> {
+    let mut link = [0; 64];
+    let length = match readlinkat_raw(CWD, c"/proc/thread-self/ns/time", &mut link[..]) {
+        Ok(length) => length,
+        Err(Errno::NOENT) => return Some(0),
+        Err(_) => return None,
+    };
+    // "time:[4026531834]"
+    let digits = link[..length].iter().filter(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// Whether the kernel lets us look into a zombie, and so shows us its real exit
 /// code in `stat`. This link is guarded in the same way; in a zombie it leads
 /// nowhere, which is a different answer from a refusal. (On Linux 5.10 the links in
 /// `ns` answer both alike.)
-pub(crate) fn may_look(pid: Pid) -> bool {
+pub(crate) fn may_look(pid: Pid, stat: &Stat) -> bool {
     let mut path = [0; PATH_MAX];
     let mut link = [0; 64];
-    path_in(&mut path, format_args!("/proc/{}/exe", pid.get())).is_some_and(|path| {
-        !matches!(
-            readlinkat_raw(CWD, path, &mut link[..]),
-            Err(Errno::ACCESS | Errno::PERM)
-        )
-    })
+    let Some(path) = path_in(&mut path, format_args!("/proc/{}/exe", pid.get())) else {
+        return false;
+    };
+    match readlinkat_raw(CWD, path, &mut link[..]) {
+        Ok(_) => true,
+        // Or there is no such path for us any more, after `chroot` or `setuid`.
+        Err(Errno::NOENT) => StatFile::open(pid).and_then(|file| file.read()).as_ref() == Ok(stat),
+        Err(_) => false,
+    }
 }
 
 /// The value of a line in a file of lines such as `Pid:\t42`.
@@ -113,14 +180,22 @@ fn field<'a>(file: &'a [u8], name: &str) -> Option<&'a str> {
     Some(std::str::from_utf8(line).ok()?.trim())
 }
 
-/// The start of a file, as much as fits. All of a /proc file comes in one read.
+/// The start of a file, as much as fits.
 fn read_file<'a>(path: fmt::Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let mut path_buffer = [0; PATH_MAX];
-    let path = path_in(&mut path_buffer, path)?;
+    read_start(open_file(path).ok()?.as_fd(), buffer).ok()
+}
+
+fn open_file(path: fmt::Arguments<'_>) -> Result<OwnedFd> {
+    let mut buffer = [0; PATH_MAX];
+    let path = path_in(&mut buffer, path).ok_or(Errno::NAMETOOLONG)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = retry_on_intr(|| open(path, flags, Mode::empty())).ok()?;
-    let length = retry_on_intr(|| read(&file, &mut *buffer)).ok()?;
-    Some(&buffer[..length])
+    retry_on_intr(|| open(path, flags, Mode::empty()))
+}
+
+/// All of a /proc file comes in one read.
+fn read_start<'a>(file: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    let length = retry_on_intr(|| pread(file, &mut *buffer, 0))?;
+    Ok(&buffer[..length])
 }
 
 const PATH_MAX: usize = 48;
@@ -160,6 +235,7 @@ mod tests {
         assert_eq!(
             stat,
             Stat {
+                pid: 4711,
                 state: b'Z',
                 threads: 1,
                 start: 987_654,
@@ -192,6 +268,12 @@ mod tests {
     fn a_zombie_with_threads_has_not_exited() {
         let two_threads = ZOMBIE.replacen(" 20 0 1 0 ", " 20 0 2 0 ", 1);
         assert!(!Stat::parse(&stat("sh", &two_threads)).unwrap().has_exited());
+        // Another thread takes the place of the first one just now.
+        for (state, threads) in [("Z", 0), ("X", 0), ("X", 1), ("x", 1)] {
+            let execve = ZOMBIE.replacen(" 20 0 1 0 ", &format!(" 20 0 {threads} 0 "), 1);
+            let stat = Stat::parse(&stat("sh", &execve.replacen('Z', state, 1))).unwrap();
+            assert!(!stat.has_exited() && stat.is_in_between());
+        }
         let running = ZOMBIE.replacen('Z', "S", 1);
         assert!(!Stat::parse(&stat("sh", &running)).unwrap().has_exited());
     }
@@ -218,17 +300,24 @@ mod tests {
 
     #[test]
     fn our_own_stat() {
-        let stat = Stat::read(Pid::new(std::process::id()).unwrap()).unwrap();
-        assert!(!stat.has_exited() && stat.start > 0);
+        let us = Pid::new(std::process::id()).unwrap();
+        let stat = StatFile::open(us).unwrap().read().unwrap();
+        assert_eq!(stat.pid, us.get());
+        assert!(!stat.has_exited());
+        // In a sandbox that has just started it may be 0.
+        let line = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let (_, fields) = line.rsplit_once(')').unwrap();
+        let start = fields.split_whitespace().nth(22 - 3).unwrap();
+        assert_eq!(stat.start.to_string(), start);
     }
 
     #[test]
     fn a_proc_of_another_namespace_is_not_ours() {
-        let status = |pids: &str| format!("Name:\tNSpid: 7\nPid:\t1\n{pids}Threads:\t1\n");
-        assert!(knows_us_as(1, status("NSpid:\t1\n").as_bytes()));
+        let status = |pids: &str| format!("Name:\tNStgid: 7\nTgid:\t1\nPid:\t5\n{pids}");
+        assert!(knows_us_as(1, status("NStgid:\t1\n").as_bytes()));
         assert!(knows_us_as(1, status("").as_bytes()));
-        assert!(!knows_us_as(1, status("NSpid:\t1\t1\n").as_bytes()));
-        assert!(!knows_us_as(7, status("NSpid:\t900\t7\n").as_bytes()));
+        assert!(!knows_us_as(1, status("NStgid:\t1\t1\n").as_bytes()));
+        assert!(!knows_us_as(7, status("NStgid:\t900\t7\n").as_bytes()));
         assert!(!knows_us_as(2, status("").as_bytes()));
         assert!(!knows_us_as(1, b""));
     }
@@ -264,6 +353,7 @@ mod tests {
             );
             let stat = [b"1 (", &name[..], fields.as_bytes()].concat();
             let expected = Stat {
+                pid: 1,
                 state: b'Z',
                 threads,
                 start,

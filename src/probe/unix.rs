@@ -3,7 +3,7 @@
 //! It finds zombies as well, so that of a process that is not our child we learn
 //! only when it has been reaped.
 
-use super::{Child, Look, exists, peek_child};
+use super::{Child, Sight, exists, peek_child};
 use crate::pid::Pid;
 use std::io;
 
@@ -16,14 +16,14 @@ pub(crate) struct Mark {
     ours: bool,
 }
 
-pub(crate) fn look(pid: Pid) -> io::Result<Look> {
+pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     match peek_child(pid) {
-        Child::Running => return Ok(Look::Running(Some(Mark { ours: true }))),
-        Child::Exited(exit) => return Ok(Look::Exited(Some(Mark { ours: true }), exit)),
+        Child::Running | Child::Stopped => return Ok(Sight::Running(Some(Mark { ours: true }))),
+        Child::Exited(exit) => return Ok(Sight::Exited(Some(Mark { ours: true }), exit)),
         Child::NotOurs => {}
     }
     Ok(match exists(pid)? {
-        true => Look::Running(Some(Mark { ours: false })),
-        false => Look::Gone,
+        true => Sight::Running(Some(Mark { ours: false })),
+        false => Sight::Gone,
     })
 }

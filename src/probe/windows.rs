@@ -1,6 +1,6 @@
 //! Windows: a snapshot of all processes, for those that we may not open.
 
-use super::Look;
+use super::Sight;
 use crate::pid::Pid;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -25,7 +25,7 @@ pub(crate) struct Mark {
 }
 
 /// A process is in the snapshot until it has exited, or a little longer.
-pub(crate) fn look(pid: Pid) -> io::Result<Look> {
+pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     // SAFETY: takes numbers only.
     let snapshot = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0) };
     if snapshot == INVALID_HANDLE_VALUE {
@@ -42,14 +42,14 @@ pub(crate) fn look(pid: Pid) -> io::Result<Look> {
     let mut more = unsafe { Process32FirstW(snapshot.as_raw_handle(), &mut entry) };
     while more != 0 {
         if entry.th32ProcessID == pid.get() {
-            return Ok(Look::Running(Some(mark(&entry))));
+            return Ok(Sight::Running(Some(mark(&entry))));
         }
         // SAFETY: as above.
         more = unsafe { Process32NextW(snapshot.as_raw_handle(), &mut entry) };
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        Some(code) if code as u32 == ERROR_NO_MORE_FILES => Ok(Look::Gone),
+        Some(code) if code as u32 == ERROR_NO_MORE_FILES => Ok(Sight::Gone),
         _ => Err(error),
     }
 }
@@ -66,13 +66,14 @@ fn mark(entry: &PROCESSENTRY32W) -> Mark {
 
 /// Windows tells parents no more than others.
 pub(crate) mod child {
-    use crate::{Exit, pid::Pid, probe::Child};
+    use crate::{pid::Pid, probe::Child};
+    use std::{io, process};
 
     pub(crate) fn peek_child(_: Pid) -> Child {
         Child::NotOurs
     }
 
-    pub(crate) fn block(_: Pid) -> Option<Exit> {
-        None
+    pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
+        child.try_wait()
     }
 }

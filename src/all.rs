@@ -1,0 +1,131 @@
+//! All of these processes, or the first of them.
+
+use crate::{Error, Exit, WaitSet, deadline::Deadline, process::wait_pid_until};
+use std::{collections::HashSet, time::Duration};
+
+/// Waits for the first of these processes to exit.
+///
+/// Answers `Ok(None)` if the timeout has passed, or if there are no pids. For
+/// exits one after the other, use a [`WaitSet`].
+///
+/// # Errors
+///
+/// As for [`WaitSet::insert`] and [`WaitSet::wait`]; in particular
+/// [`Error::NotFound`] if there is no process with one of the pids.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use std::process::Command;
+///
+/// let mut slow = Command::new("sleep").arg("60").spawn()?;
+/// let mut quick = Command::new("true").spawn()?;
+/// let first = procwait::wait_any([slow.id(), quick.id()], None)?;
+/// assert_eq!(first.map(|(pid, _)| pid), Some(quick.id()));
+/// # quick.wait()?;
+/// # slow.kill()?;
+/// # slow.wait()?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait_any(
+    pids: impl IntoIterator<Item = u32>,
+    timeout: Option<Duration>,
+) -> Result<Option<(u32, Exit)>, Error> {
+    let deadline = Deadline::from_timeout(timeout);
+    let pids: Vec<u32> = pids.into_iter().collect();
+    if needs_no_set(&pids, deadline) {
+        let mut first = None;
+        for pid in pids {
+            let exit = wait_pid_until(pid, deadline)?;
+            first = first.or(exit.map(|exit| (pid, exit)));
+        }
+        return Ok(first);
+    }
+    let mut set = WaitSet::new();
+    for pid in pids {
+        set.insert(pid)?;
+    }
+    set.wait_until(deadline)
+}
+
+/// Waits for all of these processes to exit, or until the timeout has passed.
+///
+/// A pid that no process has counts as exited, status unknown. A timeout of zero
+/// sorts the pids at once into those that have exited and those that run.
+///
+/// # Errors
+///
+/// [`Error::InvalidPid`] for 0 and for what is no pid of this OS, [`Error::Os`]
+/// only where polling fails as well.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use std::{process::Command, time::Duration};
+///
+/// let mut slow = Command::new("sleep").arg("60").spawn()?;
+/// let mut quick = Command::new("true").spawn()?;
+/// # procwait::wait_pid(quick.id(), None)?;
+/// let pids = [slow.id(), quick.id()];
+/// let sorted = procwait::wait_all(pids, Some(Duration::from_millis(10)))?;
+/// assert_eq!(sorted.running, [slow.id()]);
+/// assert_eq!(sorted.exited[0].0, quick.id());
+/// # quick.wait()?;
+/// # slow.kill()?;
+/// # slow.wait()?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait_all(
+    pids: impl IntoIterator<Item = u32>,
+    timeout: Option<Duration>,
+) -> Result<WaitAll, Error> {
+    let deadline = Deadline::from_timeout(timeout);
+    let mut named = HashSet::new();
+    let mut pids: Vec<u32> = pids.into_iter().filter(|&pid| named.insert(pid)).collect();
+    let (mut gone, mut exited) = (Vec::new(), Vec::new());
+    if needs_no_set(&pids, deadline) {
+        let mut running = Vec::new();
+        for pid in pids {
+            match wait_pid_until(pid, deadline) {
+                Ok(Some(exit)) => exited.push((pid, exit)),
+                Ok(None) => running.push(pid),
+                Err(Error::NotFound { .. }) => gone.push((pid, Exit::UNKNOWN)),
+                Err(error) => return Err(error),
+            }
+        }
+        pids = running;
+    } else {
+        let mut set = WaitSet::new();
+        for &pid in &pids {
+            match set.insert(pid) {
+                Ok(_) => {}
+                Err(Error::NotFound { .. }) => gone.push((pid, Exit::UNKNOWN)),
+                Err(error) => return Err(error),
+            }
+        }
+        while let Some(found) = set.wait_until(deadline)? {
+            exited.push(found);
+        }
+        pids.retain(|&pid| set.contains(pid));
+    }
+    gone.append(&mut exited);
+    Ok(WaitAll {
+        exited: gone,
+        running: pids,
+    })
+}
+
+/// For a look, or a single process.
+fn needs_no_set(pids: &[u32], deadline: Deadline) -> bool {
+    pids.len() <= 1 || deadline == Deadline::Now
+}
+
+/// What [`wait_all`] has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitAll {
+    /// Those that have exited, in the order of their exits as far as that was
+    /// seen. Those that no process had the pid of come first.
+    pub exited: Vec<(u32, Exit)>,
+    /// Those that were still running when the timeout passed, in the order given.
+    pub running: Vec<u32>,
+}
