@@ -5,8 +5,12 @@
 
 mod common;
 
-use common::{Grandchild, SHORT, alone, held, helper, ready_helper};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use common::{Grandchild, LONG, SHORT, alone, held, helper, ready_helper};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    signal::{SigHandler, Signal, kill},
+    wait::{WaitPidFlag, waitpid},
+};
 use procwait::{Backend, Error, Process, wait_pid};
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -14,7 +18,16 @@ use rustix::{
     process::{Pid, WaitId, WaitIdOptions, waitid},
     thread::gettid,
 };
-use std::{fs, sync::mpsc, thread, time::Duration};
+use std::{
+    fs,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 /// Whether this kernel has pidfds and lets us have them.
 fn has_pidfd() -> bool {
@@ -132,6 +145,31 @@ fn a_reaped_strangers_status() {
     }
 }
 
+/// Of a process that was reaped the kernel keeps what its first thread ended by, without
+/// the flag of another one's core dump.
+#[test]
+fn a_core_dump_of_another_thread() {
+    let directory = std::env::temp_dir().join(format!("procwait-core-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let mut command = common::helper_command("abort-elsewhere");
+    let mut child = common::spawn(command.current_dir(&directory));
+    let mut held = held(child.id());
+    drop(child.stdin.take());
+    let status = child.wait().unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    for process in &mut held {
+        let exit = process.wait().unwrap();
+        assert!(
+            exit.status().is_none_or(|told| told == status),
+            "{exit:?} for {status}"
+        );
+        assert!(matches!(exit.signal(), Some(6) | None), "{exit:?}");
+    }
+    if !status.core_dumped() {
+        common::skip("a_core_dump_of_another_thread", "this system dumps no core");
+    }
+}
+
 #[test]
 fn the_descriptor_is_for_reactors_and_not_for_children() {
     let mut child = helper("wait 3");
@@ -210,5 +248,91 @@ fn no_descriptor_is_left_open() {
         }
         assert_eq!(open(), before);
         zombie.wait().unwrap();
+    });
+}
+
+/// What waits by a pidfd that somebody else has closed, in a program where the number is
+/// another file's by now, or nobody's.
+#[test]
+#[allow(unsafe_code)]
+fn a_descriptor_closed_behind_its_back() {
+    if !has_pidfd() {
+        return common::skip("a_descriptor_closed_behind_its_back", "pidfd");
+    }
+    alone(|| {
+        for is_reused in [false, true] {
+            let child = helper("ignore-stdin");
+            let close = |process: &Process| {
+                let number = process.as_event_fd().unwrap().as_raw_fd();
+                // SAFETY: not in the least; it is the mistake that is tested.
+                drop(unsafe { OwnedFd::from_raw_fd(number) });
+                let file = is_reused.then(|| fs::File::open("/dev/zero").unwrap());
+                assert!(file.as_ref().is_none_or(|file| file.as_raw_fd() == number));
+                file
+            };
+            let mut process = Process::open(child.id()).unwrap();
+            let file = close(&process);
+            assert_eq!(process.try_wait().unwrap(), None);
+            assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
+            assert_eq!(process.backend(), Backend::Polling);
+            let cause = process.fallback_cause().unwrap();
+            assert_eq!(cause.raw_os_error(), Some(nix::libc::EBADF));
+
+            let mut strict = Process::open_with(child.id(), Backend::PidFd).unwrap();
+            let other_file = close(&strict);
+            assert!(matches!(strict.try_wait(), Err(Error::Os { .. })));
+            drop(strict);
+
+            kill(
+                nix::unistd::Pid::from_raw(child.id() as i32),
+                Signal::SIGKILL,
+            )
+            .unwrap();
+            let exit = process.wait().unwrap();
+            assert!(matches!(exit.signal(), Some(9) | None), "{exit:?}");
+            drop(process);
+            for file in [file, other_file].into_iter().flatten() {
+                file.metadata().unwrap();
+            }
+        }
+    });
+}
+
+/// As `clone` makes them, with another signal for their end than `SIGCHLD` or none. The
+/// kernel does not count them among a parent's children unless it is asked.
+#[test]
+#[allow(unsafe_code)]
+fn children_with_another_exit_signal_without_proc() {
+    let options = ["--user", "--map-root-user", "--mount"];
+    common::in_namespaces(&options, "mount -t tmpfs none /proc", || {
+        // SAFETY: ignoring a signal runs no handler.
+        unsafe { nix::sys::signal::signal(Signal::SIGUSR1, SigHandler::SigIgn) }.unwrap();
+        for signal in [0, nix::libc::SIGUSR1] {
+            // SAFETY: a fork, but for the signal; the child only waits and ends.
+            let pid = unsafe { nix::libc::syscall(nix::libc::SYS_clone, signal, 0, 0, 0, 0) };
+            if pid == 0 {
+                loop {
+                    // SAFETY: as above.
+                    unsafe { nix::libc::pause() };
+                }
+            }
+            assert!(pid > 0);
+            let child = pid as u32;
+            let mut processes = held(child);
+            processes.push(Process::open_with(child, Backend::Polling).unwrap());
+            assert_eq!(wait_pid(child, Some(SHORT)).unwrap(), None);
+            for process in &mut processes {
+                assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "{process:?}");
+            }
+            let pid = nix::unistd::Pid::from_raw(child as i32);
+            kill(pid, Signal::SIGKILL).unwrap();
+            let exit = wait_pid(child, Some(LONG)).unwrap().unwrap();
+            assert_eq!(exit.signal(), Some(9));
+            for process in &mut processes {
+                let exit = process.wait_timeout(LONG).unwrap().expect("is seen");
+                assert_eq!(exit.signal(), Some(9), "{process:?}");
+            }
+            waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+        }
     });
 }

@@ -43,6 +43,19 @@ fn the_hidden_code_of_roots_zombie_is_unknown() {
 }
 
 #[test]
+fn a_hidden_code_is_not_believed_because_the_guard_is_out_of_sight() {
+    let test = "a_hidden_code_is_not_believed_because_the_guard_is_out_of_sight";
+    if !geteuid().is_root() {
+        return skip(test, "root, to change to another user and root directory");
+    }
+    let mut helper = helper("wait 7");
+    let mut waiter = Told::new(&format!("blind-waiter {}", helper.id()));
+    assert_eq!(waiter.answer(), "blind");
+    drop(helper.stdin.take());
+    assert_eq!(waiter.answer(), UNKNOWN);
+}
+
+#[test]
 fn ones_own_zombie_is_known() {
     let test = "ones_own_zombie_is_known";
     let Some(mut waiter) = waiter(test) else {

@@ -1,14 +1,22 @@
 //! A child that somebody else traces: it exits, but is not ours before the tracer
-//! lets go of it.
+//! lets go of it. And one that we trace ourselves: the kernel tells us each of its stops
+//! as it tells an exit.
 
 #![cfg(target_os = "linux")]
 
 mod common;
 
-use common::{LONG, Told, helper, skip};
-use nix::time::{ClockId, clock_gettime};
-use procwait::{ChildExt as _, wait_pid};
-use std::time::{Duration, Instant};
+use common::{LONG, SHORT, Told, helper, skip};
+use nix::{
+    sys::ptrace,
+    time::{ClockId, clock_gettime},
+    unistd::Pid,
+};
+use procwait::{Backend, ChildExt as _, Process, WaitSet, wait_all, wait_pid};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn a_traced_child_neither_spins_nor_gives_up() {
@@ -31,6 +39,76 @@ fn a_traced_child_neither_spins_nor_gives_up() {
     tracer.end();
     let status = child.wait_timeout(LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
+}
+
+#[test]
+fn a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout() {
+    let test = "a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout";
+    let mut child = helper("wait 7");
+    let pid = child.id();
+    let mut polled = Process::open_with(pid, Backend::Polling).unwrap();
+    let mut set = WaitSet::new();
+    set.insert(pid).unwrap();
+    let mut tracer = Told::new(&format!("trace {pid}"));
+    let answer = tracer.answer();
+    if answer != "traced" {
+        return skip(test, &answer);
+    }
+    drop(child.stdin.take());
+    let code = common::codes_are_shown(test).then_some(7);
+    let exit = wait_pid(pid, None).unwrap().unwrap();
+    assert_eq!(exit.code(), code);
+    for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
+        assert_eq!(wait_pid(pid, Some(timeout)).unwrap(), Some(exit));
+        let sorted = wait_all([pid], Some(timeout)).unwrap();
+        assert_eq!(sorted.exited, [(pid, exit)]);
+        for process in &mut common::held(pid) {
+            assert_eq!(process.wait_timeout(timeout).unwrap(), Some(exit));
+        }
+    }
+    // Without a timeout, while the tracer still holds it.
+    assert_eq!(polled.wait().unwrap(), exit);
+    assert_eq!(set.wait(None).unwrap(), Some((pid, exit)));
+    tracer.end();
+    assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
+}
+
+#[test]
+fn a_child_that_we_trace_has_not_exited_when_it_stops() {
+    let mut child = helper("trace-me 7");
+    let pid = child.id();
+    let mut processes = common::held(pid);
+    let mut set = WaitSet::new();
+    set.insert(pid).unwrap();
+    let stat = format!("/proc/{pid}/stat");
+    while !fs::read_to_string(&stat).unwrap().contains(") t ") {
+        thread::yield_now();
+    }
+    for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
+        assert_eq!(wait_pid(pid, Some(timeout)).unwrap(), None);
+        assert_eq!(wait_all([pid], Some(timeout)).unwrap().running, [pid]);
+        for process in &mut processes {
+            assert_eq!(process.wait_timeout(timeout).unwrap(), None, "{process:?}");
+        }
+        assert_eq!(set.wait(Some(timeout)).unwrap(), None);
+        assert_eq!(child.wait_timeout(timeout).unwrap(), None);
+    }
+    // Untimed, polling sleeps as well.
+    let mut polled = Process::open_with(pid, Backend::Polling).unwrap();
+    let waiter = thread::spawn(move || {
+        let exit = polled.wait().unwrap();
+        (exit, cpu_time())
+    });
+    thread::sleep(Duration::from_millis(500));
+    ptrace::cont(Pid::from_raw(pid as i32), None).unwrap();
+    let (exit, cpu) = waiter.join().unwrap();
+    assert!(cpu < Duration::from_millis(250), "it spins: {cpu:?}");
+    assert_eq!(exit.code(), Some(7));
+    for process in &mut processes {
+        assert_eq!(process.wait().unwrap().code(), Some(7));
+    }
+    assert_eq!(set.wait(None).unwrap(), Some((pid, exit)));
+    assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
 }
 
 fn cpu_time() -> Duration {

@@ -5,8 +5,9 @@
 mod common;
 
 use common::{Helper, SHORT, helper, in_namespaces};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procwait::{Backend, Process, WaitSet, wait_pid};
-use std::fs;
+use std::{fs, process::Command, time::Duration};
 
 /// A pid namespace of its own, as its root: there the next pid can be chosen.
 const OWN_PIDS: [&str; 5] = [
@@ -134,5 +135,97 @@ fn removed_from_a_set_with_news_on_their_way() {
         let (told, exit) = set.wait(None).unwrap().unwrap();
         assert_eq!((told, exit.code()), (pid, Some(8)));
         other.wait().unwrap();
+    });
+}
+
+/// With no descriptor there is nothing to tell the old one from the new by, but to say
+/// how the new one exited would be a guess.
+#[test]
+fn opened_without_descriptors() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        for is_seen_before in [true, false] {
+            let old = helper("wait 7");
+            let pid = old.id();
+            setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+            let mut process = Process::open(pid).unwrap();
+            let mut set = WaitSet::new();
+            set.insert(pid).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+            if is_seen_before {
+                assert_eq!(process.try_wait().unwrap(), None);
+                assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+            }
+            let mut new = reuse(old);
+            let (seen, seen_in_set) = (process.try_wait().unwrap(), set.wait(Some(SHORT)).unwrap());
+            if is_seen_before {
+                assert_eq!(seen.expect("has exited").status(), None);
+                assert_eq!(seen_in_set.expect("has exited").1.status(), None);
+            }
+            drop(new.stdin.take());
+            assert_eq!(wait_pid(pid, None).unwrap().unwrap().code(), Some(8));
+            assert_eq!(process.wait().unwrap().status(), None, "not the new one's");
+            if let Some((_, exit)) = set.wait(None).unwrap() {
+                assert_eq!(exit.status(), None, "not the new one's");
+            }
+        }
+    });
+}
+
+/// What is polled goes over to events when it can be seen to be the same process, and not
+/// just that somebody has its number.
+#[test]
+fn not_taken_for_the_old_one_when_proc_has_gone() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let old = helper("wait 7");
+        let pid = old.id();
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        // A number that a set leaves to the program: it is polled, and not held.
+        setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
+        let mut taken: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        let free = taken.split_off(taken.len() - 4);
+        drop(free);
+        let mut set = WaitSet::new();
+        set.insert(pid).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+        drop(taken);
+        let mut new = reuse(old);
+        let hidden = Command::new("mount")
+            .args(["-t", "tmpfs", "none", "/proc"])
+            .status();
+        assert!(hidden.unwrap().success());
+        let seen = set.wait(Some(SHORT)).unwrap();
+        drop(new.stdin.take());
+        let (_, exit) = seen.or_else(|| set.wait(None).unwrap()).unwrap();
+        assert!(
+            matches!(exit.code(), Some(7) | None),
+            "not the new one's: {exit:?}"
+        );
+    });
+}
+
+/// With no mark but the time at which it started, two that started in the same hundredth
+/// of a second are one: an open file tells them apart.
+#[test]
+fn given_away_at_once() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let mut same = 0;
+        for _ in 0..50 {
+            let mut old = helper("wait 7");
+            let (pid, start) = (old.id(), start_time(old.id()));
+            let mut processes = [
+                Process::open(pid).unwrap(),
+                Process::open_with(pid, Backend::Polling).unwrap(),
+            ];
+            old.wait().unwrap();
+            let new = helper_with_pid(pid, "wait 8");
+            same += u32::from(start_time(pid) == start);
+            for process in &mut processes {
+                let exit = process.try_wait().unwrap().expect("has exited");
+                assert!(matches!(exit.code(), Some(7) | None), "{process:?}");
+            }
+            drop(new);
+        }
+        println!("{same} of 50 started in the same hundredth of a second");
     });
 }

@@ -12,11 +12,20 @@
 mod common;
 
 use common::{Grandchild, Helper, LONG, SHORT, codes_are_shown, helper, skip};
-use nix::libc;
-use procwait::{Backend, ChildExt as _, Error, Exit, Process, WaitSet, wait_all, wait_pid};
-
+use nix::{
+    libc,
+    sys::resource::{UsageWho, getrusage},
+    time::{ClockId, clock_gettime},
+};
+use procwait::{
+    Backend, ChildExt as _, Error, Exit, Process, WaitSet, wait_all, wait_any, wait_pid,
+};
+use rustix::thread::gettid;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 fn has_pidfd() -> bool {
     let process = Process::open(std::process::id()).unwrap();
@@ -25,10 +34,14 @@ fn has_pidfd() -> bool {
 
 /// From now on these calls fail in this thread, as in a sandbox.
 fn deny(calls: &[i64], errno: i32) {
+    filter(calls, SeccompAction::Errno(errno as u32));
+}
+
+fn filter(calls: &[i64], action: SeccompAction) {
     let filter = SeccompFilter::new(
         calls.iter().map(|&call| (call, vec![])).collect(),
         SeccompAction::Allow,
-        SeccompAction::Errno(errno as u32),
+        action,
         std::env::consts::ARCH.try_into().unwrap(),
     );
     let program: BpfProgram = filter.unwrap().try_into().unwrap();
@@ -110,14 +123,22 @@ fn without_poll_it_falls_back_in_mid_wait() {
     });
 }
 
-/// What the crate asks of the kernel for its waits.
-const CALLS: [(&str, i64); 6] = [
+/// What the crate asks of the kernel for its waits. Without `openat` and `pread64` there
+/// is no /proc, which `without_proc` tests. `close` cannot be tested: nothing ends then.
+const CALLS: [(&str, i64); 13] = [
     ("pidfd_open", libc::SYS_pidfd_open),
     ("ppoll", libc::SYS_ppoll),
     ("waitid", libc::SYS_waitid),
     ("epoll_create1", libc::SYS_epoll_create1),
+    ("epoll_ctl", libc::SYS_epoll_ctl),
     ("epoll_pwait", libc::SYS_epoll_pwait),
+    ("epoll_pwait2", libc::SYS_epoll_pwait2),
     ("ioctl", libc::SYS_ioctl),
+    ("tgkill", libc::SYS_tgkill),
+    ("getpgid", libc::SYS_getpgid),
+    ("readlinkat", libc::SYS_readlinkat),
+    ("uname", libc::SYS_uname),
+    ("prlimit64", libc::SYS_prlimit64),
 ];
 
 const ANSWERS: [(&str, i32); 5] = [
@@ -140,11 +161,187 @@ fn every_denied_call_has_a_way_around() {
                 let reaped = helper("wait 7");
                 let zombie = Grandchild::new("wait 7");
                 deny(&[number], errno);
-                waits(child, reaped, zombie, shown);
+                // Whether the codes in /proc are to be believed goes by the kernel's age.
+                waits(child, reaped, zombie, shown && call != "uname");
             });
             assert!(tests.join().is_ok(), "{call} denied with {answer}");
         }
     }
+}
+
+/// Nobody's number is told from somebody's, and a stranger's end is seen.
+#[test]
+fn without_the_null_signal() {
+    let calls: [&[i64]; 3] = [
+        &[libc::SYS_tgkill],
+        &[libc::SYS_tgkill, libc::SYS_pidfd_open],
+        &[libc::SYS_tgkill, libc::SYS_getpgid],
+    ];
+    // If neither of the two is told nor a pidfd to be had, nobody knows.
+    for calls in calls.into_iter().take(if has_pidfd() { 3 } else { 2 }) {
+        for errno in [libc::EPERM, libc::EACCES, libc::ENOSYS] {
+            in_a_sandbox(calls, errno, |_| {
+                let gone = common::unused_pid();
+                for timeout in [Some(Duration::ZERO), Some(LONG), None] {
+                    let answer = wait_pid(gone, timeout);
+                    assert!(matches!(answer, Err(Error::NotFound { .. })), "{answer:?}");
+                }
+                for backend in [Backend::PidFd, Backend::Polling] {
+                    let opened = Process::open_with(gone, backend);
+                    assert!(
+                        matches!(
+                            opened,
+                            Err(Error::NotFound { .. } | Error::Unsupported { .. })
+                        ),
+                        "{opened:?}"
+                    );
+                }
+                let opened = Process::open(gone);
+                assert!(matches!(opened, Err(Error::NotFound { .. })), "{opened:?}");
+                let inserted = WaitSet::new().insert(gone);
+                assert!(matches!(inserted, Err(Error::NotFound { .. })));
+
+                let thread = gettid().as_raw_nonzero().get() as u32;
+                assert_ne!(thread, std::process::id());
+                let opened = Process::open_with(thread, Backend::Polling);
+                assert!(matches!(opened, Err(Error::NotFound { .. })), "{opened:?}");
+
+                let mut grandchild = Grandchild::new("wait 7");
+                let mut set = WaitSet::new();
+                set.insert(grandchild.pid).unwrap();
+                let mut held = common::held(grandchild.pid);
+                grandchild.end();
+                grandchild.reap();
+                for process in &mut held {
+                    let exit = process.wait_timeout(LONG).unwrap().expect("is seen");
+                    assert!(matches!(exit.code(), Some(7) | None));
+                }
+                set.wait(Some(LONG)).unwrap().expect("is seen");
+            });
+        }
+    }
+}
+
+/// All that a thread is denied, another may have: as with a want of memory, the failure
+/// passes, and events are waited for again.
+#[test]
+fn a_failure_to_wait_for_events_passes() {
+    if !has_pidfd() {
+        return skip("a_failure_to_wait_for_events_passes", "pidfd");
+    }
+    let mut children = [helper("wait 7"), helper("wait 8")];
+    let pids = [children[0].id(), children[1].id()];
+    let mut set = WaitSet::new();
+    for pid in pids {
+        set.insert(pid).unwrap();
+    }
+    drop(children[0].stdin.take());
+    let waiter = thread::spawn(move || {
+        deny(
+            &[libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2],
+            libc::ENOMEM,
+        );
+        let exit = set.wait(Some(LONG)).unwrap();
+        assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+        (exit, set)
+    });
+    let (exit, mut set) = waiter.join().unwrap();
+    assert_eq!(
+        exit.map(|(pid, exit)| (pid, exit.code())),
+        Some((pids[0], Some(7)))
+    );
+    let before = voluntary_switches();
+    assert_eq!(set.wait(Some(Duration::from_secs(1))).unwrap(), None);
+    // By polling there are 25.
+    let switches = voluntary_switches() - before;
+    assert!(switches < 10, "it polls: {switches} context switches");
+    drop(children[1].stdin.take());
+    let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+    assert_eq!((pid, exit.code()), (pids[1], Some(8)));
+}
+
+fn voluntary_switches() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD)
+        .unwrap()
+        .voluntary_context_switches()
+}
+
+/// However many are polled, and however short the timeouts.
+#[test]
+fn polling_takes_a_tenth_of_a_core_at_most() {
+    if cpu_clock_counts_ticks() {
+        let lacking = "a CPU clock that counts more than whole ticks";
+        return skip("polling_takes_a_tenth_of_a_core_at_most", lacking);
+    }
+    in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {
+        let helpers: Vec<_> = (0..100).map(|_| helper("ignore-stdin")).collect();
+        let mut set = WaitSet::new();
+        for helper in &helpers {
+            set.insert(helper.id()).unwrap();
+        }
+        let mut single = Process::open(helpers[0].id()).unwrap();
+        for timeout in [1, 10].map(Duration::from_millis) {
+            let of_set = share_of_a_core(|| {
+                assert_eq!(set.wait(Some(timeout)).unwrap(), None);
+            });
+            let of_process = share_of_a_core(|| {
+                assert_eq!(single.wait_timeout(timeout).unwrap(), None);
+            });
+            // What so many sleeps take by themselves, the tenth, and the set's own work.
+            let most = share_of_a_core(|| thread::sleep(timeout)) + 0.2;
+            assert!(of_set < most, "set, {timeout:?}: {of_set:.2}");
+            assert!(of_process < most, "Process, {timeout:?}: {of_process:.2}");
+        }
+    });
+}
+
+/// As gVisor's, which charges all of a tick to who runs when it ends.
+fn cpu_clock_counts_ticks() -> bool {
+    let start = cpu_time();
+    loop {
+        let step = cpu_time() - start;
+        if !step.is_zero() {
+            return step > Duration::from_millis(1);
+        }
+    }
+}
+
+fn share_of_a_core(mut wait: impl FnMut()) -> f64 {
+    let (start, cpu) = (Instant::now(), cpu_time());
+    while start.elapsed() < Duration::from_millis(500) {
+        wait();
+    }
+    (cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
+}
+
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .unwrap()
+        .into()
+}
+
+/// A look, or a wait for one, is made without what a set takes: these calls kill.
+#[test]
+fn a_look_takes_no_epoll() {
+    let helpers = [helper("wait 7"), helper("wait 8")];
+    let pids = [helpers[0].id(), helpers[1].id()];
+    let looks = move || {
+        for timeout in [Duration::ZERO, SHORT] {
+            assert_eq!(
+                wait_all([pids[0]], Some(timeout)).unwrap().running,
+                [pids[0]]
+            );
+            assert_eq!(wait_any([pids[0]], Some(timeout)).unwrap(), None);
+        }
+        let timeout = Some(Duration::ZERO);
+        assert_eq!(wait_all(pids, timeout).unwrap().running, pids);
+        assert_eq!(wait_any(pids, timeout).unwrap(), None);
+    };
+    let denied = thread::spawn(move || {
+        filter(&[libc::SYS_epoll_create1], SeccompAction::Trap);
+        looks();
+    });
+    denied.join().unwrap();
 }
 
 fn waits(mut child: Helper, mut reaped: Helper, mut zombie: Grandchild, shown: bool) {

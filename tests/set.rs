@@ -224,6 +224,50 @@ fn the_first_of_many() {
 }
 
 #[test]
+fn each_pid_is_named_once() {
+    let mut helpers = helpers(2);
+    let unused = unused_pid();
+    let [one, two] = [helpers[0].id(), helpers[1].id()];
+    drop(helpers[0].stdin.take());
+    let exit = wait_pid(one, Some(LONG)).unwrap().unwrap();
+    for timeout in [Duration::ZERO, SHORT] {
+        let sorted = wait_all([unused, one, two, one, unused, two], Some(timeout)).unwrap();
+        let pids: Vec<_> = sorted.exited.iter().map(|&(pid, _)| pid).collect();
+        assert_eq!(pids, [unused, one]);
+        assert_eq!(sorted.exited[1].1, exit);
+        assert_eq!(sorted.running, [two]);
+    }
+    let sorted = wait_all([unused, unused], Some(LONG)).unwrap();
+    assert_eq!(sorted.exited.len(), 1);
+}
+
+#[test]
+fn a_look_finds_each_that_has_exited() {
+    let mut helpers = helpers(50);
+    let pids: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
+    for (index, helper) in helpers.iter_mut().enumerate() {
+        if index % 2 == 1 {
+            drop(helper.stdin.take());
+            wait_pid(helper.id(), Some(LONG)).unwrap().unwrap();
+        }
+    }
+    let sorted = wait_all(pids.iter().copied(), Some(Duration::ZERO)).unwrap();
+    for (index, &pid) in pids.iter().enumerate() {
+        match index % 2 {
+            0 => assert!(sorted.running.contains(&pid)),
+            _ => {
+                let (_, exit) = sorted.exited.iter().find(|it| it.0 == pid).unwrap();
+                assert_eq!(exit.code(), Some(index as i32));
+            }
+        }
+    }
+    let (first, exit) = wait_any(pids.iter().copied(), Some(Duration::ZERO))
+        .unwrap()
+        .unwrap();
+    assert_eq!((first, exit.code()), (pids[1], Some(1)));
+}
+
+#[test]
 fn all_or_those_that_exit_in_time() {
     let mut helpers = helpers(4);
     let unused = unused_pid();

@@ -9,12 +9,19 @@ use nix::{
     sys::{
         resource::{Resource, getrlimit, setrlimit},
         signal::{Signal, kill},
-        wait::waitpid,
+        wait::{WaitStatus, waitpid},
     },
     unistd::{ForkResult, Pid, fork, pause},
 };
 use procwait::{Backend, Process, WaitSet, wait_all};
-use std::{collections::HashSet, fs, time::Duration};
+use std::{
+    collections::HashSet,
+    fs,
+    io::{Read as _, Write as _},
+    os::fd::{FromRawFd as _, OwnedFd},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
 
 fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -177,5 +184,197 @@ fn a_forked_copy_of_the_descriptors_does_no_harm() {
         assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
         kill(copy, Signal::SIGKILL).unwrap();
         waitpid(copy, None).unwrap();
+    });
+}
+
+/// Forks, and lets the child do something with its copy of the set.
+#[allow(unsafe_code)]
+fn in_a_fork(set: &mut WaitSet, body: impl FnOnce(&mut WaitSet)) -> Pid {
+    // SAFETY: the process has one thread that does anything, the test's.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            body(set);
+            // Not the parent's helpers, which would be ended if this returned.
+            std::process::exit(0)
+        }
+    }
+}
+
+fn ended(pid: Pid) {
+    let code = WaitStatus::Exited(pid, 0);
+    assert_eq!(waitpid(pid, None).unwrap(), code);
+}
+
+#[test]
+fn a_forked_child_that_goes_on_with_its_copy_harms_only_itself() {
+    alone(|| {
+        let mut helpers = helpers(3);
+        let mut other = helper("ignore-stdin");
+        let pids: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
+        let mut set = WaitSet::new();
+        set.insert(pids[0]).unwrap();
+        // Its registrations come to the parent, and do not make it spin.
+        let stranger = other.id();
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let copy = in_a_fork(&mut set, |set| {
+            assert!(set.insert(stranger).unwrap());
+            theirs.write_all(b"!").unwrap();
+            pause();
+        });
+        ours.read_exact(&mut [0]).unwrap();
+        // Under the same token, as the copy had the same count.
+        other.kill().unwrap();
+        procwait::wait_pid(stranger, None).unwrap();
+        set.insert(pids[1]).unwrap();
+        let (start, timeout) = (Instant::now(), Duration::from_millis(300));
+        assert_eq!(set.wait(Some(timeout)).unwrap(), None);
+        assert!(start.elapsed() >= timeout);
+        kill(copy, Signal::SIGKILL).unwrap();
+        waitpid(copy, None).unwrap();
+
+        // It waits and removes: what the parent waits for is told to the parent.
+        set.insert(pids[2]).unwrap();
+        helpers[0].kill().unwrap();
+        procwait::wait_pid(pids[0], None).unwrap();
+        let gone = pids[0];
+        ended(in_a_fork(&mut set, move |set| {
+            assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, gone);
+            assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+        }));
+        let removed = pids[1];
+        ended(in_a_fork(&mut set, move |set| assert!(set.remove(removed))));
+        assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[0]);
+        helpers[1].kill().unwrap();
+        assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[1]);
+        ended(in_a_fork(&mut set, |set| drop(std::mem::take(set))));
+        helpers[2].kill().unwrap();
+        assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[2]);
+        assert_eq!(set.wait(None).unwrap(), None);
+    });
+}
+
+/// A process that does nothing, and of which we hold no pipe.
+#[allow(unsafe_code)]
+fn sleeper() -> Sleeper {
+    // SAFETY: the child does nothing but sleep until it is killed.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => Sleeper(child),
+        ForkResult::Child => loop {
+            pause();
+        },
+    }
+}
+
+struct Sleeper(Pid);
+
+impl Sleeper {
+    fn id(&self) -> u32 {
+        self.0.as_raw() as u32
+    }
+
+    fn kill(&self) {
+        kill(self.0, Signal::SIGKILL).unwrap();
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.kill();
+        waitpid(self.0, None).unwrap();
+    }
+}
+
+fn limit_descriptors(soft: nix::libc::rlim_t) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+}
+
+fn free_descriptors() -> usize {
+    let files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    files.len()
+}
+
+#[test]
+fn descriptors_are_left_to_the_program() {
+    alone(|| {
+        // At first, lowered in between, and lifted again.
+        for (limits, left) in [([64, 64], 8), ([300, 300], 32), ([600, 128], 16)] {
+            let sleepers: Vec<_> = (0..400).map(|_| sleeper()).collect();
+            let mut set = WaitSet::new();
+            for (index, sleeper) in sleepers.iter().enumerate() {
+                limit_descriptors(limits[usize::from(index > 0)]);
+                assert!(set.insert(sleeper.id()).unwrap());
+            }
+            assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+            assert!(free_descriptors() >= left, "{limits:?}");
+            limit_descriptors(1_000);
+            assert_eq!(set.wait(Some(Duration::from_millis(100))).unwrap(), None);
+            for sleeper in &sleepers {
+                sleeper.kill();
+                let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+                assert_eq!((pid, exit.signal()), (sleeper.id(), Some(9)));
+            }
+        }
+    });
+}
+
+#[test]
+fn it_does_not_grow_with_each_insert_and_remove() {
+    alone(|| {
+        let (sleeper, zombie) = (sleeper(), helper("exit 0"));
+        procwait::wait_pid(zombie.id(), None).unwrap();
+        // All are polled.
+        limit_descriptors(0);
+        let mut set = WaitSet::new();
+        let mut size = 0;
+        for round in 0..2_000 {
+            for pid in [sleeper.id(), zombie.id()] {
+                assert!(set.insert(pid).unwrap());
+                assert!(set.remove(pid));
+            }
+            if round == 10 {
+                size = format!("{set:?}").len();
+            }
+        }
+        let grown = format!("{set:?}").len();
+        assert!(grown < size + 20, "from {size} to {grown}");
+    });
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn descriptors_closed_behind_its_back() {
+    alone(|| {
+        let sleepers = [sleeper(), sleeper(), sleeper()];
+        let mut set = WaitSet::new();
+        for sleeper in &sleepers {
+            set.insert(sleeper.id()).unwrap();
+        }
+        let fds = fs::read_dir("/proc/self/fd").unwrap();
+        let ours: Vec<_> = fds
+            .map(|fd| fd.unwrap().path())
+            .filter(|path| {
+                let link = fs::read_link(path).unwrap_or_default();
+                let link = link.to_string_lossy();
+                ["eventpoll", "pidfd", "/stat"]
+                    .iter()
+                    .any(|it| link.contains(it))
+            })
+            .collect();
+        assert!(ours.len() >= 3);
+        for path in ours {
+            let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            // SAFETY: not in the least; it is the mistake that is tested.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+        assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+        assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+        for sleeper in &sleepers {
+            sleeper.kill();
+            let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+            assert_eq!(pid, sleeper.id());
+            assert!(matches!(exit.signal(), Some(9) | None));
+        }
     });
 }

@@ -70,6 +70,49 @@ fn run(command: &str) -> ! {
             until_stdin_ends();
             exit("0")
         }
+        // trace-me CODE: by its parent, stopped until that lets it go on.
+        #[cfg(target_os = "linux")]
+        "trace-me" => {
+            use nix::sys::{
+                ptrace,
+                signal::{Signal, raise},
+            };
+            ptrace::traceme().unwrap();
+            raise(Signal::SIGSTOP).unwrap();
+            exit(rest)
+        }
+        // exec-again: for ever, by a thread that is not the first.
+        #[cfg(target_os = "linux")]
+        "exec-again" => {
+            use std::os::unix::process::CommandExt as _;
+            std::thread::spawn(|| panic!("{}", Command::new(this_program()).exec()));
+            loop {
+                std::thread::park();
+            }
+        }
+        // abort-elsewhere: by a thread that is not the first, with a core dump if there can
+        // be one.
+        #[cfg(target_os = "linux")]
+        "abort-elsewhere" => {
+            std::thread::spawn(|| {
+                until_stdin_ends();
+                run("abort")
+            });
+            loop {
+                std::thread::park();
+            }
+        }
+        // blind-waiter PID: takes hold of it, goes where there is no /proc, becomes somebody
+        // else, and tells how it exited.
+        #[cfg(target_os = "linux")]
+        "blind-waiter" => {
+            let mut process = Process::open_with(rest.parse().unwrap(), Backend::Polling).unwrap();
+            std::os::unix::fs::chroot("/dev").unwrap();
+            nix::unistd::setuid(65_534.into()).unwrap();
+            println!("blind");
+            println!("{}", process.wait().unwrap());
+            exit("0")
+        }
         // parent COMMAND…: start a helper, tell its pid, and do as told about it.
         "parent" => parent(rest),
         // ignore-stdin: run until killed.
@@ -92,7 +135,25 @@ fn run(command: &str) -> ! {
             exit("7")
         }
         #[cfg(target_os = "linux")]
-        "dead-leader" => dead_leader(rest.to_owned()),
+        "dead-leader" => {
+            let code = rest.to_owned();
+            without_first_thread(move || {
+                println!("dead");
+                until_stdin_ends();
+                exit(&code)
+            })
+        }
+        // dead-leader-waiter PID: tells how that process exited.
+        #[cfg(target_os = "linux")]
+        "dead-leader-waiter" => {
+            let pid = rest.parse().unwrap();
+            without_first_thread(move || {
+                let mut process = Process::open(pid).unwrap();
+                println!("{}", process.backend());
+                println!("{}", process.wait().unwrap());
+                exit("0")
+            })
+        }
         _ => panic!("unknown helper command {command:?}"),
     }
 }
@@ -145,20 +206,16 @@ fn waiter(uid: u32) -> ! {
     process::exit(0)
 }
 
-/// Ends the first thread with exit code 3 and leaves the process to another,
-/// which says "dead" once that is so and exits with `code` when standard input
-/// ends.
+/// Ends the first thread with exit code 3 and leaves the process to another.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-fn dead_leader(code: String) -> ! {
+fn without_first_thread(rest: impl FnOnce() + Send + 'static) -> ! {
     std::thread::spawn(move || {
         let stat = format!("/proc/self/task/{}/stat", process::id());
         while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
             std::thread::yield_now();
         }
-        println!("dead");
-        until_stdin_ends();
-        exit(&code)
+        rest()
     });
     // SAFETY: ends this thread only; nothing on its stack is used by the other.
     unsafe { nix::libc::syscall(nix::libc::SYS_exit, 3) };
