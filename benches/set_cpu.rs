@@ -1,20 +1,41 @@
 //! CPU time of a `WaitSet` against a bare epoll loop over pidfds that does the same:
-//! take hold of thousands of processes, and learn how each exited.
+//! take hold of thousands of processes, and learn how each exited. And what it takes of
+//! a core while it polls, where there are no pidfds.
 //!
 //! `cargo bench --bench set_cpu`
 
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
+#[cfg(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
 fn main() {
     linux::main();
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+)))]
 fn main() {
-    println!("there is no epoll here to compare with");
+    println!("there is no epoll here to compare with, or no table of system calls");
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
 #[allow(unsafe_code)]
 mod linux {
     use nix::{
@@ -33,7 +54,12 @@ mod linux {
         fd::{AsFd as _, OwnedFd},
         process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
     };
-    use std::collections::HashMap;
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+    use std::{
+        collections::HashMap,
+        thread,
+        time::{Duration, Instant},
+    };
 
     /// At least.
     const ROUNDS: usize = 9;
@@ -56,6 +82,48 @@ mod linux {
             let (floor, ours) = (median(floor), median(ours));
             println!("{count:9}  {floor:8.2}  {ours:10.2}  {:5.2}", ours / floor);
         }
+
+        println!("polled     wait(10 ms)  wait(1 s)  (share of a core)");
+        let polled = thread::spawn(|| {
+            deny_pidfd_open();
+            for count in [100, 1_000, 5_000] {
+                let [short, long] = [10, 1_000].map(Duration::from_millis);
+                let [short, long] = [share(count, short), share(count, long)];
+                println!("{count:9}  {short:9.1} %  {long:7.1} %");
+            }
+        });
+        polled.join().unwrap();
+    }
+
+    /// In this thread, as a sandbox does.
+    fn deny_pidfd_open() {
+        let filter = SeccompFilter::new(
+            [(nix::libc::SYS_pidfd_open, vec![])].into(),
+            SeccompAction::Allow,
+            SeccompAction::Errno(nix::libc::EPERM as u32),
+            std::env::consts::ARCH.try_into().unwrap(),
+        );
+        let program: BpfProgram = filter.unwrap().try_into().unwrap();
+        apply_filter(&program).unwrap();
+    }
+
+    /// Of a core, in percent, for waiting with this timeout over and over.
+    fn share(count: usize, timeout: Duration) -> f64 {
+        let pids: Vec<_> = (0..count).map(|_| sleeper()).collect();
+        let mut set = WaitSet::new();
+        for pid in &pids {
+            set.insert(pid.as_raw() as u32).unwrap();
+        }
+        let (start, used) = (Instant::now(), cpu());
+        while start.elapsed() < Duration::from_secs(5) {
+            assert_eq!(set.wait(Some(timeout)).unwrap(), None);
+        }
+        let share = (cpu() - used) / 1e4 / start.elapsed().as_secs_f64();
+        kill_all(&pids);
+        for pid in pids {
+            waitpid(pid, None).unwrap();
+        }
+        share
     }
 
     /// CPU time for each process in µs.
