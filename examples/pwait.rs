@@ -56,13 +56,8 @@ fn wait(options: &Options) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let mut code = ExitCode::SUCCESS;
     let mut set = WaitSet::new();
-    let mut backends = HashMap::new();
     for &pid in &options.pids {
         match set.insert(pid) {
-            Ok(_) if options.verbose => {
-                // A set does not tell; it has the same choice as a single wait.
-                backends.insert(pid, Process::open(pid)?.backend());
-            }
             Ok(_) => {}
             Err(error @ Error::NotFound { .. }) => {
                 eprintln!("pwait: {error}");
@@ -71,6 +66,9 @@ fn wait(options: &Options) -> Result<ExitCode, Error> {
             Err(error) => return Err(error),
         }
     }
+    // A set does not tell; it has the same choice as a single wait.
+    let backends: HashMap<u32, String> =
+        set.pids().map(|pid| (pid, by_which_backend(pid))).collect();
     while !set.is_empty() {
         let left = options
             .timeout
@@ -78,17 +76,25 @@ fn wait(options: &Options) -> Result<ExitCode, Error> {
         let Some((pid, exit)) = set.wait(left)? else {
             if options.verbose {
                 for pid in set.pids() {
-                    println!("{pid}: still running ({})", backends[&pid]);
+                    println!("{pid}: still running{}", backends[&pid]);
                 }
             }
             return Ok(ExitCode::from(TIMED_OUT));
         };
         if options.verbose {
-            println!("{pid}: {exit} ({})", backends[&pid]);
+            println!("{pid}: {exit}{}", backends[&pid]);
         }
         if options.one {
             break;
         }
     }
     Ok(code)
+}
+
+fn by_which_backend(pid: u32) -> String {
+    match Process::open(pid) {
+        Ok(process) => format!(" ({})", process.backend()),
+        // It has been reaped since it was put into the set.
+        Err(_) => String::new(),
+    }
 }
