@@ -213,9 +213,11 @@ impl WaitSet {
             // Read the clock, look, enforce the deadline, in this order; and whatever the
             // kernel says, in every round.
             is_over = deadline.has_passed();
-            is_due |= self.pace.is_due() || (is_over && self.pace.allows_a_look());
-            if is_due && self.must_look() {
-                failure = self.look()?;
+            if self.must_look() {
+                let is_allowed = is_over && self.pace.allows_a_look();
+                if is_due || is_allowed || self.pace.is_due() {
+                    failure = self.look()?;
+                }
             }
             is_due = !self.sleep(deadline);
             is_over &= !is_due;
@@ -318,13 +320,14 @@ impl WaitSet {
         let Some(entry) = self.members.get_mut(&pid) else {
             return Ok(());
         };
+        let known = Pid::new(pid)?;
         let generation = entry.generation;
         let seen = match &mut entry.means {
             Means::Exited(..) => return Ok(()),
-            Means::Event(member) => look_at_member(Pid::new(pid)?, member)?,
+            Means::Event(member) => look_at_member(known, member)?,
             Means::Polling(polling) => {
                 let token = Token { pid, generation };
-                look_at_polled(polling, token, &mut self.events, tries_events)?
+                look_at_polled(known, polling, token, &mut self.events, tries_events)?
             }
         };
         let means = match seen {
@@ -351,12 +354,12 @@ enum Seen {
 
 /// And tries to have events for it, until all are refused.
 fn look_at_polled(
+    pid: Pid,
     polling: &mut Polling,
     token: Token,
     events: &mut Events,
     tries_events: &mut bool,
 ) -> Result<Seen, Error> {
-    let pid = polling.pid();
     let mut member = None;
     if *tries_events && polling.is_certain() {
         let inserted = events.insert(pid, token);

@@ -6,12 +6,8 @@
 
 mod common;
 
-use common::{LONG, SHORT, Told, helper, skip};
-use nix::{
-    sys::ptrace,
-    time::{ClockId, clock_gettime},
-    unistd::Pid,
-};
+use common::{LONG, SHORT, Told, cpu_time, helper, skip};
+use nix::{sys::ptrace, unistd::Pid};
 use procwait::{Backend, ChildExt as _, Process, WaitSet, wait_all, wait_pid};
 use std::{
     fs, thread,
@@ -109,10 +105,4 @@ fn a_child_that_we_trace_has_not_exited_when_it_stops() {
     }
     assert_eq!(set.wait(None).unwrap(), Some((pid, exit)));
     assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
-}
-
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .unwrap()
-        .into()
 }

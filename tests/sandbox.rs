@@ -11,11 +11,10 @@
 
 mod common;
 
-use common::{Grandchild, Helper, LONG, SHORT, codes_are_shown, helper, skip};
+use common::{Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_time, helper, skip};
 use nix::{
     libc,
     sys::resource::{UsageWho, getrusage},
-    time::{ClockId, clock_gettime},
 };
 use procwait::{
     Backend, ChildExt as _, Error, Exit, Process, WaitSet, wait_all, wait_any, wait_pid,
@@ -312,12 +311,6 @@ fn share_of_a_core(mut wait: impl FnMut()) -> f64 {
         wait();
     }
     (cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
-}
-
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .unwrap()
-        .into()
 }
 
 /// A look, or a wait for one, is made without what a set takes: these calls kill.

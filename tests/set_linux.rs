@@ -107,7 +107,6 @@ fn back_to_events_when_descriptors_are_free() {
 }
 
 #[test]
-#[allow(unsafe_code)]
 fn five_thousand_killed_at_once() {
     alone(|| {
         let count = match Process::open(std::process::id()).unwrap().backend() {
@@ -124,13 +123,7 @@ fn five_thousand_killed_at_once() {
         let mut set = WaitSet::new();
         let mut left = HashSet::new();
         for _ in 0..count {
-            // SAFETY: the child does nothing but sleep until it is killed.
-            let pid = match unsafe { fork() }.unwrap() {
-                ForkResult::Parent { child } => child.as_raw() as u32,
-                ForkResult::Child => loop {
-                    pause();
-                },
-            };
+            let pid = fork_and_sleep().as_raw() as u32;
             left.insert(pid);
             assert!(set.insert(pid).unwrap());
         }
@@ -158,7 +151,6 @@ fn five_thousand_killed_at_once() {
 }
 
 #[test]
-#[allow(unsafe_code)]
 fn a_forked_copy_of_the_descriptors_does_no_harm() {
     alone(|| {
         let mut helpers = helpers(2);
@@ -166,13 +158,7 @@ fn a_forked_copy_of_the_descriptors_does_no_harm() {
         set.insert(helpers[0].id()).unwrap();
         set.insert(helpers[1].id()).unwrap();
         // It has copies of the pidfds: closing ours takes nothing out of the epoll.
-        // SAFETY: the child does nothing but sleep until it is killed.
-        let copy = match unsafe { fork() }.unwrap() {
-            ForkResult::Parent { child } => child,
-            ForkResult::Child => loop {
-                pause();
-            },
-        };
+        let copy = sleeper();
         // The fork has copies of the pipes, too.
         helpers[0].kill().unwrap();
         helpers[1].kill().unwrap();
@@ -182,8 +168,7 @@ fn a_forked_copy_of_the_descriptors_does_no_harm() {
         // Nothing of the two is left to be told.
         set.insert(std::process::id()).unwrap();
         assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
-        kill(copy, Signal::SIGKILL).unwrap();
-        waitpid(copy, None).unwrap();
+        drop(copy);
     });
 }
 
@@ -254,19 +239,24 @@ fn a_forked_child_that_goes_on_with_its_copy_harms_only_itself() {
     });
 }
 
-/// A process that does nothing, and of which we hold no pipe.
-#[allow(unsafe_code)]
+/// A process that does nothing, and of which we hold no pipe. It has copies of what is
+/// open here.
+struct Sleeper(Pid);
+
 fn sleeper() -> Sleeper {
+    Sleeper(fork_and_sleep())
+}
+
+#[allow(unsafe_code)]
+fn fork_and_sleep() -> Pid {
     // SAFETY: the child does nothing but sleep until it is killed.
     match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => Sleeper(child),
+        ForkResult::Parent { child } => child,
         ForkResult::Child => loop {
             pause();
         },
     }
 }
-
-struct Sleeper(Pid);
 
 impl Sleeper {
     fn id(&self) -> u32 {

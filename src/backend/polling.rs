@@ -11,7 +11,6 @@ use std::io;
 /// A process that is looked at.
 #[derive(Debug)]
 pub(crate) struct Polling {
-    pid: Pid,
     view: View,
     pace: Pace,
 }
@@ -22,7 +21,7 @@ impl Polling {
         let opened = View::open(pid, keep)?;
         Ok(opened.map(|(view, look)| {
             let pace = Pace::default();
-            (Polling { pid, view, pace }, exit(look))
+            (Polling { view, pace }, exit(look))
         }))
     }
 
@@ -45,10 +44,6 @@ impl Polling {
             }
             _ => Err(exit()),
         })
-    }
-
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
     }
 
     /// Whether it is sure to be the process that was meant.

@@ -337,6 +337,15 @@ pub fn assert_code(process: &Process, exit: Exit, code: i32) {
     }
 }
 
+/// Of this thread.
+#[cfg(target_os = "linux")]
+pub fn cpu_time() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .unwrap()
+        .into()
+}
+
 /// Major and minor version.
 #[cfg(target_os = "linux")]
 pub fn kernel() -> (u32, u32) {
