@@ -137,9 +137,9 @@ pub(crate) struct Pace {
 impl Pace {
     const SHORTEST: Duration = Duration::from_micros(100);
     const LONGEST: Duration = Duration::from_millis(40);
-    /// How much longer than looking a pause is. Nine times would be a tenth,
-    /// were it not for what else a round takes.
-    const REST: u32 = 11;
+    /// How much longer than looking a pause is. Nine times would be a tenth, were it not
+    /// that of two rounds the cheaper one counts.
+    const REST: u32 = 14;
     /// What takes longer was interrupted, twice in a row.
     const DEAREST: Duration = Duration::from_millis(250);
 
