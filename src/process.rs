@@ -263,14 +263,14 @@ impl Process {
 
     /// The descriptor that becomes readable once the process has exited, for
     /// use in a reactor of one's own: `poll`, epoll, kqueue, or an async
-    /// runtime's. `None` where the process is polled.
+    /// runtime's. `None` where the process is polled. Once readable it stays so.
     ///
     /// When it is readable, [`try_wait`](Process::try_wait) knows how the
     /// process exited.
     #[cfg(unix)]
     pub fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.waiting {
-            Waiting::Event { event, .. } => Some(event.as_fd()),
+            Waiting::Event { event, .. } => event.as_event_fd(),
             Waiting::Polling { .. } => None,
         }
     }
@@ -340,17 +340,18 @@ impl Process {
         if !or_polling {
             return Err(Error::os(Event::WAIT, self.pid.get())(cause));
         }
-        let exit = || event.exit().ok().flatten().unwrap_or(Exit::UNKNOWN);
-        match Polling::take_over(self.pid, Keep::Always, || event.is_reaped(), exit)
-            .map_err(Error::os(probe::CALL, self.pid.get()))?
-        {
+        let taken = Polling::take_over(self.pid, Keep::Always, || event.is_reaped());
+        match taken.map_err(Error::os(probe::CALL, self.pid.get()))? {
             Ok(polling) => {
                 self.waiting = Waiting::Polling {
                     polling,
                     cause: Some(cause),
                 };
             }
-            Err(exit) => self.exit = Some(exit),
+            Err(seen) => {
+                let exit = seen.or_else(|| event.exit().ok()?);
+                self.exit = Some(exit.unwrap_or(Exit::UNKNOWN));
+            }
         }
         Ok(())
     }

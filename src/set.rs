@@ -231,18 +231,18 @@ impl WaitSet {
                 return Some((pid, exit));
             }
         }
-        while let Some(Fired { token, data }) = self.events.next() {
+        while let Some(Fired { token, told }) = self.events.next() {
             // It may have been removed since, and perhaps inserted again.
-            let hash_map::Entry::Occupied(entry) = self.members.entry(token.pid) else {
-                continue;
-            };
-            let Means::Event(member) = &entry.get().means else {
+            let hash_map::Entry::Occupied(mut entry) = self.members.entry(token.pid) else {
                 continue;
             };
             if entry.get().generation != token.generation {
                 continue;
             }
-            match member.exit(data) {
+            let Means::Event(member) = &mut entry.get_mut().means else {
+                continue;
+            };
+            match member.exit(told) {
                 Ok(Some(exit)) => {
                     entry.remove();
                     self.polled.remove(&token.pid);
@@ -276,8 +276,11 @@ impl WaitSet {
             false => Deadline::Now,
         };
         match self.events.wait(nap) {
-            Ok(_) => {
+            Ok(have_come) => {
                 self.events.have_failed = false;
+                if !have_come {
+                    self.events.ask(&mut self.members);
+                }
                 true
             }
             Err(_) => {
@@ -386,11 +389,13 @@ fn look_at_member(pid: Pid, member: &mut Member) -> Result<Seen, Error> {
     if let Ok(seen) = member.look() {
         return Ok(seen.map_or(Seen::AsBefore, Seen::Exited));
     }
-    let exit = || member.exit(0).ok().flatten().unwrap_or(Exit::UNKNOWN);
-    let taken = Polling::take_over(pid, Keep::IfSpare, || member.is_reaped(), exit);
+    let taken = Polling::take_over(pid, Keep::IfSpare, || member.is_reaped());
     Ok(match taken.map_err(Error::os(probe::CALL, pid.get()))? {
         Ok(polling) => Seen::Running(Means::Polling(polling.into())),
-        Err(exit) => Seen::Exited(exit),
+        Err(seen) => {
+            let exit = seen.or_else(|| member.exit(None).ok()?);
+            Seen::Exited(exit.unwrap_or(Exit::UNKNOWN))
+        }
     })
 }
 
@@ -422,6 +427,18 @@ impl Events {
     fn remove(&mut self, member: &Member) {
         if let Some(reactor) = &mut self.reactor {
             reactor.remove(member);
+        }
+    }
+
+    fn ask(&mut self, members: &mut HashMap<u32, Entry>) {
+        if let Some(reactor) = &mut self.reactor {
+            reactor.ask(members.iter_mut().filter_map(|(&pid, entry)| {
+                let generation = entry.generation;
+                match &mut entry.means {
+                    Means::Event(member) => Some((Token { pid, generation }, member)),
+                    Means::Polling(_) | Means::Exited(..) => None,
+                }
+            }));
         }
     }
 

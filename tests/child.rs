@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{LONG, SHORT, helper};
+use common::{LONG, SHORT, exit_of, helper};
 use procwait::ChildExt as _;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ fn a_live_child_times_out_and_never_early() {
 #[test]
 fn a_zero_timeout_finds_an_exit() {
     let mut child = helper("exit 6");
-    procwait::wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
+    exit_of(child.id());
     let status = child.wait_timeout(Duration::ZERO).unwrap().unwrap();
     assert_eq!(status.code(), Some(6));
 }

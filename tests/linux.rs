@@ -1,7 +1,7 @@
 //! What only Linux has: pidfds and what can be amiss with them, threads with
 //! ids, `/proc`.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! `wait_pid` does not use the heap.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 #![allow(unsafe_code)]
 
 mod common;

@@ -1,6 +1,6 @@
 //! What a waiter may not see: another user's processes, a hidden `/proc`, none.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 
 mod common;
 

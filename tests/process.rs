@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{LONG, SHORT, assert_code, held, helper, unused_pid};
+use common::{LONG, SHORT, assert_code, exit_of, held, helper, unused_pid};
 use procwait::{Backend, Error, Process};
 use std::{
     thread,
@@ -64,7 +64,7 @@ fn a_passed_deadline_only_looks() {
         assert_eq!(process.wait_deadline(passed).unwrap(), None);
     }
     drop(child.stdin.take());
-    procwait::wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
+    exit_of(child.id());
     for process in &mut processes {
         let exit = process.wait_deadline(passed).unwrap().unwrap();
         assert_code(process, exit, 8);

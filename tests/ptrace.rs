@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{LONG, SHORT, Told, cpu_time, helper, skip};
+use common::{LONG, SHORT, Told, cpu_time, exit_of, helper, skip};
 use nix::{sys::ptrace, unistd::Pid};
 use procwait::{Backend, ChildExt as _, Process, WaitSet, wait_all, wait_pid};
 use std::{
@@ -52,7 +52,7 @@ fn a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout() {
     }
     drop(child.stdin.take());
     let code = common::codes_are_shown(test).then_some(7);
-    let exit = wait_pid(pid, None).unwrap().unwrap();
+    let exit = exit_of(pid);
     assert_eq!(exit.code(), code);
     for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
         assert_eq!(wait_pid(pid, Some(timeout)).unwrap(), Some(exit));

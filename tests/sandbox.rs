@@ -2,6 +2,7 @@
 
 #![cfg(all(
     target_os = "linux",
+    not(kqueue_on_linux),
     any(
         target_arch = "x86_64",
         target_arch = "aarch64",

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Grandchild, Helper, LONG, SHORT, helper, unused_pid};
-use procwait::{Error, Exit, WaitSet, wait_all, wait_any, wait_pid};
+use common::{Grandchild, Helper, LONG, SHORT, exit_of, helper, unused_pid};
+use procwait::{Error, Exit, WaitSet, wait_all, wait_any};
 use std::{
     collections::HashMap,
     thread,
@@ -78,7 +78,7 @@ fn a_zero_timeout_finds_an_exit() {
     let mut set = set_of(&helpers);
     assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
     drop(helpers[1].stdin.take());
-    wait_pid(helpers[1].id(), Some(LONG)).unwrap().unwrap();
+    exit_of(helpers[1].id());
     let (pid, exit) = loop {
         // The news may take a moment on its way through another thread.
         if let Some(found) = set.wait(Some(Duration::ZERO)).unwrap() {
@@ -108,7 +108,7 @@ fn removed_is_not_reported() {
     assert!(!set.remove(helpers[0].id()));
     // This one exits first, and its news may be on the way already.
     drop(helpers[1].stdin.take());
-    wait_pid(helpers[1].id(), Some(LONG)).unwrap().unwrap();
+    exit_of(helpers[1].id());
     assert!(set.remove(helpers[1].id()));
     assert_eq!(set.pids().collect::<Vec<_>>(), [helpers[2].id()]);
     drop(helpers[0].stdin.take());
@@ -116,6 +116,17 @@ fn removed_is_not_reported() {
     let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
     assert_eq!((pid, exit.code()), (helpers[2].id(), Some(2)));
     assert_eq!(set.wait(None).unwrap(), None);
+}
+
+#[test]
+fn removed_while_anothers_news_are_on_their_way() {
+    let mut helpers = helpers(2);
+    let mut set = set_of(&helpers);
+    drop(helpers[0].stdin.take());
+    exit_of(helpers[0].id());
+    assert!(set.remove(helpers[1].id()));
+    let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+    assert_eq!((pid, exit.code()), (helpers[0].id(), Some(0)));
 }
 
 #[test]
@@ -229,7 +240,7 @@ fn each_pid_is_named_once() {
     let unused = unused_pid();
     let [one, two] = [helpers[0].id(), helpers[1].id()];
     drop(helpers[0].stdin.take());
-    let exit = wait_pid(one, Some(LONG)).unwrap().unwrap();
+    let exit = exit_of(one);
     for timeout in [Duration::ZERO, SHORT] {
         let sorted = wait_all([unused, one, two, one, unused, two], Some(timeout)).unwrap();
         let pids: Vec<_> = sorted.exited.iter().map(|&(pid, _)| pid).collect();
@@ -248,7 +259,7 @@ fn a_look_finds_each_that_has_exited() {
     for (index, helper) in helpers.iter_mut().enumerate() {
         if index % 2 == 1 {
             drop(helper.stdin.take());
-            wait_pid(helper.id(), Some(LONG)).unwrap().unwrap();
+            exit_of(helper.id());
         }
     }
     let sorted = wait_all(pids.iter().copied(), Some(Duration::ZERO)).unwrap();
@@ -286,7 +297,7 @@ fn all_or_those_that_exit_in_time() {
         .into_iter()
         .map(|index: usize| {
             drop(helpers[index].stdin.take());
-            let exit = wait_pid(pids[index], Some(LONG)).unwrap().unwrap();
+            let exit = exit_of(pids[index]);
             assert_eq!(exit.code(), Some(index as i32));
             (pids[index], exit)
         })

@@ -1,6 +1,6 @@
 //! Sets on Linux: many processes, few descriptors, sandboxes.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 
 mod common;
 

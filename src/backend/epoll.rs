@@ -85,15 +85,20 @@ impl Reactor {
         }
         deadline.sleep(|longest| {
             let mut events = [const { MaybeUninit::uninit() }; BATCH];
-            let events = self.epoll.ask(|epoll| wait(epoll, &mut events, longest))?;
+            let events = self
+                .epoll
+                .ask(|epoll| wait(epoll.as_fd(), &mut events, longest))?;
             let fired = events.iter().map(|event| Fired {
                 token: event.data.u64().into(),
-                data: 0,
+                told: None,
             });
             self.fired.extend(fired);
             Ok(!self.fired.is_empty())
         })
     }
+
+    /// Each exit has its event.
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a mut Member)>) {}
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
         self.fired.pop_front()
@@ -223,7 +228,7 @@ pub(crate) struct Member(PidFd);
 
 impl Member {
     /// `None`: it is still running, whatever the event said.
-    pub(crate) fn exit(&self, _: i64) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&mut self, _: Option<i64>) -> io::Result<Option<Exit>> {
         self.0.exit()
     }
 

@@ -2,42 +2,61 @@
 
 use super::{
     Fired, Token,
-    kqueue_rules::{self as rules, Asked, System},
+    kqueue_rules::{self as rules, Asked, SecondLook},
 };
 use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Sight},
+    probe::{self, Keep, Look, View, descriptors::Descriptor},
 };
 use rustix::{
-    event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue},
-    fd::{AsFd, BorrowedFd, OwnedFd},
-    io::{Errno, FdFlags, fcntl_setfd},
+    fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    io::Errno,
 };
-use std::{collections::VecDeque, io, mem::MaybeUninit, ptr, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    mem::MaybeUninit,
+    os::unix::net::UnixStream,
+    process, ptr,
+    time::{Duration, Instant},
+};
 
 cfg_if::cfg_if! {
-    if #[cfg(target_vendor = "apple")] {
-        const SYSTEM: System = System::Apple;
-    } else if #[cfg(target_os = "dragonfly")] {
-        const SYSTEM: System = System::DragonFly;
-    } else if #[cfg(target_os = "freebsd")] {
-        const SYSTEM: System = System::FreeBsd;
-    } else if #[cfg(target_os = "netbsd")] {
-        const SYSTEM: System = System::NetBsd;
-    } else if #[cfg(target_os = "openbsd")] {
-        const SYSTEM: System = System::OpenBsd;
+    if #[cfg(kqueue_on_linux)] {
+        use super::kqueue_on_linux::{
+            Event, EventFilter, EventFlags, KqueueFd, ProcessEvents, UserDefinedFlags, UserFlags,
+            kevent, kqueue, system,
+        };
+    } else {
+        use super::kqueue_rules::System;
+        use rustix::{
+            event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue},
+            fd::OwnedFd as KqueueFd,
+            io::{FdFlags, fcntl_setfd},
+        };
+        #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+        use rustix::event::kqueue::{UserDefinedFlags, UserFlags};
+
+        const fn system() -> System {
+            if cfg!(target_vendor = "apple") {
+                System::Apple
+            } else if cfg!(target_os = "dragonfly") {
+                System::DragonFly
+            } else if cfg!(target_os = "freebsd") {
+                System::FreeBsd
+            } else if cfg!(target_os = "netbsd") {
+                System::NetBsd
+            } else {
+                System::OpenBsd
+            }
+        }
     }
 }
 
 /// `NOTE_EXITSTATUS`.
 const EXIT_STATUS: u32 = 0x0400_0000;
-
-/// How often a wait makes sure that the process is still there. XNU keeps the
-/// exit of a traced process from all but its tracer, and may never tell it to
-/// others if the parent is gone when the tracer reaps it.
-const RECHECK: Duration = Duration::from_secs(60);
 
 /// How many exits are taken from the kernel at once.
 const BATCH: usize = 64;
@@ -46,7 +65,9 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Kqueue {
     queue: Queue,
-    process: Registered,
+    process: Member,
+    recheck: Recheck,
+    last_word: LastWord,
     /// The kernel tells it once.
     exit: Option<Exit>,
 }
@@ -58,16 +79,18 @@ impl Kqueue {
 
     pub(crate) fn open(pid: Pid) -> io::Result<Kqueue> {
         let queue = Queue::new()?;
-        let (process, event) = queue.register(pid, 0)?;
+        let registered = queue.register(pid, 0)?;
         let mut kqueue = Kqueue {
             queue,
-            process,
+            process: registered.member,
+            recheck: Recheck::new(),
+            last_word: LastWord::new()?,
             exit: None,
         };
-        if let Some(event) = event {
+        if let Some(event) = registered.event {
             kqueue.take(&event)?;
         }
-        match rules::is_in_time(probe::exists(pid)?, || kqueue.wait(Deadline::Now))? {
+        match rules::is_in_time(registered.was_running, || kqueue.wait(Deadline::Now))? {
             true => Ok(kqueue),
             // As if it had been refused in the first place: the probe knows.
             false => Err(Errno::SRCH.into()),
@@ -80,106 +103,133 @@ impl Kqueue {
     }
 
     pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        deadline.sleep(|longest| {
-            if self.exit.is_some() {
+        loop {
+            let until = self.recheck.comes_before(deadline);
+            if until.sleep(|longest| self.take_within(longest))? {
                 return Ok(true);
             }
-            let slice = longest.map_or(RECHECK, |longest| longest.min(RECHECK));
-            let mut events = [MaybeUninit::uninit()];
-            match self.queue.wait(&mut events, Some(slice))? {
-                [event] => self.take(event)?,
-                _ if slice == RECHECK => self.exit = self.process.left_behind()?,
-                _ => {}
+            if self.recheck.is_due() {
+                if let Some(exit) = self.process.look_again() {
+                    // What the kernel tells counts more, and may have come since.
+                    if !self.take_within(Some(Duration::ZERO))? {
+                        self.has_exited(exit);
+                    }
+                    return Ok(true);
+                }
             }
-            Ok(self.exit.is_some())
-        })
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn take_within(&mut self, longest: Option<Duration>) -> io::Result<bool> {
+        if self.exit.is_none() {
+            let mut events = [MaybeUninit::uninit()];
+            if let [event] = self.queue.wait(&mut events, longest)? {
+                self.take(event)?;
+            }
+        }
+        Ok(self.exit.is_some())
     }
 
     fn take(&mut self, event: &Event) -> io::Result<()> {
         if let Some(data) = rules::exit_data(told(event), self.process.pid.get())? {
-            self.exit = Some(self.process.exit_told_by(data));
+            self.has_exited(self.process.exit_told_by(data));
         }
         Ok(())
+    }
+
+    fn has_exited(&mut self, exit: Exit) {
+        self.exit = Some(exit);
+        // To add it the kernels wait for memory, and nothing else can fail.
+        let _ = self.last_word.say(&self.queue);
     }
 
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
         Ok(self.exit)
     }
 
+    /// The kernel does not tell by the registration whether the pid was reused.
     pub(crate) fn is_reaped(&self) -> Option<bool> {
-        self.process.is_reaped()
+        None
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.queue.0.as_fd()
+    pub(crate) fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.queue.is_ours().then(|| self.queue.fd.as_fd())
     }
 }
 
 /// A kqueue for the exits of processes.
 #[derive(Debug)]
-struct Queue(OwnedFd);
+struct Queue {
+    fd: Descriptor<KqueueFd>,
+    /// Whose it is: no child inherits it by fork, and the number may be another file's there.
+    owner: u32,
+}
 
 impl Queue {
     fn new() -> io::Result<Queue> {
-        let queue = kqueue()?;
-        // No child inherits it by fork; this is for those who look.
-        fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
-        Ok(Queue(queue))
+        let fd = kqueue()?;
+        #[cfg(not(kqueue_on_linux))]
+        fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+        Ok(Queue {
+            fd: fd.into(),
+            owner: process::id(),
+        })
     }
 
-    /// A process that exits already may come with an event at once.
-    fn register(&self, pid: Pid, generation: u32) -> io::Result<(Registered, Option<Event>)> {
+    fn is_ours(&self) -> bool {
+        self.owner == process::id()
+    }
+
+    fn register(&self, pid: Pid, generation: u32) -> io::Result<Registered> {
+        let flags = EventFlags::ADD | EventFlags::ONESHOT;
         let mut event = None;
-        let asked = rules::register(SYSTEM, |asked| {
-            event = self.add(pid, asked, generation)?;
+        let asked = rules::register(system(), |asked| {
+            event = self.change(filter(pid, asked), flags, generation)?;
             Ok(())
         })?;
-        Ok((Registered { pid, asked }, event))
+        let mut view = None;
+        let was_running = match rules::second_look(system()) {
+            SecondLook::NullSignal => probe::exists(pid).ok(),
+            SecondLook::Table => match View::open(pid, Keep::IfSpare) {
+                Ok(Some((opened, look))) => {
+                    view = Some(opened).filter(|_| rules::may_not_tell(system()));
+                    Some(matches!(look, Look::Running))
+                }
+                Ok(None) => Some(false),
+                Err(_) => None,
+            },
+        };
+        Ok(Registered {
+            member: Member { pid, asked, view },
+            was_running,
+            event,
+        })
     }
 
-    fn add(&self, pid: Pid, asked: Asked, generation: u32) -> io::Result<Option<Event>> {
-        // The receipt takes the room for the one event, so that none is handed
-        // out. Where the kernel does not know receipts there may be one.
-        let flags = EventFlags::ADD | EventFlags::ONESHOT | EventFlags::RECEIPT;
+    /// Of one whose event was handed out there is nothing left to delete.
+    fn delete(&self, member: &Member) -> io::Result<Option<Event>> {
+        self.change(filter(member.pid, member.asked), EventFlags::DELETE, 0)
+    }
+
+    /// The receipt takes the room for the one event, so that none is handed out. Where the
+    /// kernel does not know receipts there may be one. (With no room at all DragonFly would
+    /// write its refusal past the end.)
+    fn change(
+        &self,
+        filter: EventFilter,
+        flags: EventFlags,
+        generation: u32,
+    ) -> io::Result<Option<Event>> {
+        let generation = ptr::without_provenance_mut(generation as usize);
+        let change = Event::new(filter, flags | EventFlags::RECEIPT, generation);
         let mut events = [MaybeUninit::uninit()];
-        let events = self.change(pid, asked, flags, generation, &mut events)?;
-        match events {
+        match self.kevent(&[change], &mut events, Some(Duration::ZERO))? {
             [event] => Ok(rules::receipt(told(event))?.map(|_| *event)),
             _ => Ok(None),
         }
-    }
-
-    fn delete(&self, process: &Registered) -> io::Result<()> {
-        let mut events = [MaybeUninit::uninit()];
-        let flags = EventFlags::DELETE | EventFlags::RECEIPT;
-        self.change(process.pid, process.asked, flags, 0, &mut events)?;
-        Ok(())
-    }
-
-    fn change<'a>(
-        &self,
-        pid: Pid,
-        asked: Asked,
-        flags: EventFlags,
-        generation: u32,
-        events: &'a mut [MaybeUninit<Event>],
-    ) -> io::Result<&'a mut [Event]> {
-        let notes = match asked {
-            Asked::Exit => ProcessEvents::EXIT,
-            Asked::ExitAndStatus => {
-                ProcessEvents::EXIT | ProcessEvents::from_bits_retain(EXIT_STATUS)
-            }
-        };
-        let filter = EventFilter::Proc {
-            pid: pid.raw(),
-            flags: notes,
-        };
-        let generation = ptr::without_provenance_mut(generation as usize);
-        let change = Event::new(filter, flags, generation);
-        // SAFETY: the change is about a process, and refers to no descriptor that
-        // would have to stay open.
-        let (events, _) = unsafe { kevent(&self.0, &[change], events, Some(Duration::ZERO)) }?;
-        Ok(events)
     }
 
     fn wait<'a>(
@@ -187,17 +237,108 @@ impl Queue {
         events: &'a mut [MaybeUninit<Event>],
         longest: Option<Duration>,
     ) -> io::Result<&'a mut [Event]> {
-        // SAFETY: there are no changes; so far only processes were registered,
-        // which refer to no descriptor that would have to stay open.
-        let (events, _) = unsafe { kevent(&self.0, &[], events, longest) }?;
-        Ok(events)
+        self.kevent(&[], events, longest)
     }
+
+    fn kevent<'a>(
+        &self,
+        changes: &[Event],
+        events: &'a mut [MaybeUninit<Event>],
+        longest: Option<Duration>,
+    ) -> io::Result<&'a mut [Event]> {
+        if !self.is_ours() {
+            return Err(Errno::BADF.into());
+        }
+        // SAFETY: all that is ever registered are processes, events of our own, and the end
+        // of a stream that is closed after the queue.
+        let answer = self
+            .fd
+            .ask(|fd| unsafe { kevent(fd, changes, events, longest) });
+        Ok(answer?.0)
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        if !self.is_ours() {
+            self.fd.lose();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Registered {
+    member: Member,
+    /// After it was registered, if anybody tells.
+    was_running: Option<bool>,
+    /// Another process's perhaps.
+    event: Option<Event>,
+}
+
+fn filter(pid: Pid, asked: Asked) -> EventFilter {
+    let notes = match asked {
+        Asked::Exit => ProcessEvents::EXIT,
+        Asked::ExitAndStatus => ProcessEvents::EXIT | ProcessEvents::from_bits_retain(EXIT_STATUS),
+    };
+    EventFilter::Proc {
+        pid: pid.raw(),
+        flags: notes,
+    }
+}
+
+/// An event that is added to a queue once the exit was taken from it, and stays: to all
+/// who wait for the queue, it is readable for good.
+///
+/// Where a program cannot make events it is the end of a stream, opened in time: when the
+/// process exits there may be no descriptors left.
+#[derive(Debug)]
+struct LastWord {
+    end: Option<UnixStream>,
+}
+
+impl LastWord {
+    fn new() -> io::Result<LastWord> {
+        let end = match rules::has_user_events(system()) {
+            true => None,
+            false => Some(UnixStream::pair()?.0),
+        };
+        Ok(LastWord { end })
+    }
+
+    fn say(&self, queue: &Queue) -> io::Result<()> {
+        match &self.end {
+            Some(end) => {
+                queue.change(EventFilter::Read(end.as_raw_fd()), EventFlags::ADD, 0)?;
+            }
+            None => {
+                // FreeBSD and NetBSD do not trigger it while they add it.
+                queue.change(made_by_us(), EventFlags::ADD, 0)?;
+                queue.change(made_by_us(), EventFlags::empty(), 0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+fn made_by_us() -> EventFilter {
+    EventFilter::User {
+        ident: 0,
+        flags: UserFlags::TRIGGER,
+        user_flags: UserDefinedFlags::new(0),
+    }
+}
+
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+fn made_by_us() -> EventFilter {
+    unreachable!("there is the end of a stream")
 }
 
 /// A kqueue with many processes in it.
 #[derive(Debug)]
 pub(crate) struct Reactor {
     queue: Queue,
+    recheck: Recheck,
     fired: VecDeque<Fired>,
 }
 
@@ -205,19 +346,20 @@ impl Reactor {
     pub(crate) fn new() -> io::Result<Reactor> {
         Ok(Reactor {
             queue: Queue::new()?,
+            recheck: Recheck::new(),
             fired: VecDeque::new(),
         })
     }
 
-    pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Registered> {
-        let (process, event) = self.queue.register(pid, token.generation)?;
-        self.take(event.as_slice());
-        let in_time = rules::is_in_time(probe::exists(pid)?, || {
-            self.wait(Deadline::Now)?;
-            Ok(self.fired.iter().any(|fired| fired.token == token))
+    pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
+        let registered = self.queue.register(pid, token.generation)?;
+        self.take(registered.event.as_slice())?;
+        let in_time = rules::is_in_time(registered.was_running, || {
+            self.take_within(Some(Duration::ZERO))?;
+            Ok(self.has_fired(token))
         });
         match in_time? {
-            true => Ok(process),
+            true => Ok(registered.member),
             false => Err(Errno::SRCH.into()),
         }
     }
@@ -228,36 +370,65 @@ impl Reactor {
     }
 
     /// There are no events that are none.
-    pub(crate) fn renew(&mut self, _: &Registered, _: Token) -> io::Result<()> {
+    pub(crate) fn renew(&mut self, _: &Member, _: Token) -> io::Result<()> {
         Ok(())
     }
 
-    /// For one whose event was not told. Of the others there is nothing left.
-    pub(crate) fn remove(&mut self, process: &Registered) {
-        let _ = self.queue.delete(process);
-        let pid = process.pid.get();
+    /// For one whose event was not told.
+    pub(crate) fn remove(&mut self, member: &Member) {
+        if let Ok(event) = self.queue.delete(member) {
+            let _ = self.take(event.as_slice());
+        }
+        let pid = member.pid.get();
         self.fired.retain(|fired| fired.token.pid != pid);
     }
 
-    /// Sleeps until there is something for `next` (true) or the deadline.
+    /// Sleeps until there is something for `next` (true), or the deadline or the time to
+    /// `ask` (false).
     pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        deadline.sleep(|longest| {
-            let mut events = [const { MaybeUninit::uninit() }; BATCH];
-            let events = self.queue.wait(&mut events, longest)?;
-            self.take(events);
-            Ok(!self.fired.is_empty())
-        })
+        let until = self.recheck.comes_before(deadline);
+        until.sleep(|longest| self.take_within(longest))
     }
 
-    fn take(&mut self, events: &[Event]) {
-        let fired = events.iter().filter_map(|event| {
-            let pid = told(event).of?;
-            let data = rules::exit_data(told(event), pid).ok()??;
-            let generation = event.udata().addr() as u32;
-            let token = Token { pid, generation };
-            Some(Fired { token, data })
-        });
-        self.fired.extend(fired);
+    fn take_within(&mut self, longest: Option<Duration>) -> io::Result<bool> {
+        let mut events = [const { MaybeUninit::uninit() }; BATCH];
+        let events = self.queue.wait(&mut events, longest)?;
+        self.take(events)?;
+        Ok(!self.fired.is_empty())
+    }
+
+    fn take(&mut self, events: &[Event]) -> io::Result<()> {
+        for event in events {
+            let exit = told(event);
+            let Some(pid) = exit.of else { continue };
+            if let Some(data) = rules::exit_data(exit, pid)? {
+                let generation = event.udata().addr() as u32;
+                let token = Token { pid, generation };
+                let told = Some(data);
+                self.fired.push_back(Fired { token, told });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at all members, once in a while, for exits that the kernel does not tell.
+    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a mut Member)>) {
+        if !self.recheck.is_due() {
+            return;
+        }
+        let exited = members.filter_map(|(token, member)| member.look_again().and(Some(token)));
+        let exited: Vec<Token> = exited.collect();
+        // What the kernel tells counts more, and may have come since.
+        let _ = self.take_within(Some(Duration::ZERO));
+        for token in exited {
+            if !self.has_fired(token) {
+                self.fired.push_back(Fired { token, told: None });
+            }
+        }
+    }
+
+    fn has_fired(&self, token: Token) -> bool {
+        self.fired.iter().any(|fired| fired.token == token)
     }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
@@ -267,21 +438,24 @@ impl Reactor {
 
 /// A process in a kqueue.
 #[derive(Debug)]
-pub(crate) struct Registered {
+pub(crate) struct Member {
     pid: Pid,
     asked: Asked,
+    /// For what the kernel may not tell.
+    view: Option<View>,
 }
 
-impl Registered {
+impl Member {
     /// How it exited, by the data of the event, or else by what it left behind.
-    pub(crate) fn exit(&self, data: i64) -> io::Result<Option<Exit>> {
-        Ok(Some(self.exit_told_by(data)))
+    pub(crate) fn exit(&mut self, told: Option<i64>) -> io::Result<Option<Exit>> {
+        Ok(match told {
+            Some(data) => Some(self.exit_told_by(data)),
+            None => self.look_again(),
+        })
     }
 
     fn exit_told_by(&self, data: i64) -> Exit {
-        rules::exit(SYSTEM, self.asked, data)
-            .or_else(|| self.left_behind().ok()?)
-            .unwrap_or(Exit::UNKNOWN)
+        rules::exit(system(), self.asked, data)
     }
 
     /// Without the kqueue there is only the number.
@@ -289,18 +463,53 @@ impl Registered {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// The kernel does not tell by the registration whether the pid was reused.
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         None
     }
 
-    /// `None`: it is still running.
-    fn left_behind(&self) -> io::Result<Option<Exit>> {
-        Ok(match probe::sight(self.pid)? {
-            Sight::Running(_) => None,
-            Sight::Exited(_, exit) => Some(exit),
-            Sight::Gone => Some(Exit::UNKNOWN),
-        })
+    /// `None`: it is not seen to have exited.
+    fn look_again(&mut self) -> Option<Exit> {
+        match self.view.as_mut()?.look().ok()? {
+            Look::Running => None,
+            Look::Exited(exit) => Some(exit),
+            Look::Gone => Some(Exit::UNKNOWN),
+        }
+    }
+}
+
+/// When to look whether there was an exit that the kernel does not tell: each minute of
+/// all waits together.
+#[derive(Debug)]
+struct Recheck {
+    /// `None` where the kernel tells all.
+    last: Option<Instant>,
+}
+
+impl Recheck {
+    const INTERVAL: Duration = Duration::from_secs(if cfg!(kqueue_on_linux) { 2 } else { 60 });
+
+    fn new() -> Recheck {
+        Recheck {
+            last: rules::may_not_tell(system()).then(Instant::now),
+        }
+    }
+
+    fn comes_before(&self, deadline: Deadline) -> Deadline {
+        match self.last {
+            Some(last) => deadline.within(Recheck::INTERVAL.saturating_sub(last.elapsed())),
+            None => deadline,
+        }
+    }
+
+    /// And is not for another while.
+    fn is_due(&mut self) -> bool {
+        let is_due = self
+            .last
+            .is_some_and(|it| it.elapsed() >= Recheck::INTERVAL);
+        if is_due {
+            self.last = Some(Instant::now());
+        }
+        is_due
     }
 }
 

@@ -50,8 +50,8 @@ pub(crate) fn register(
     add(Asked::Exit).map(|()| Asked::Exit)
 }
 
-/// The answer to a registration: an error, or no news, or (where the kernel has no
-/// receipts) the first event.
+/// The answer to a change: an error, or no news, or (where the kernel has no receipts) the
+/// first event, which is lost if nobody takes it.
 pub(crate) fn receipt(event: Event) -> io::Result<Option<Event>> {
     match (event.is_error, event.data) {
         (false, _) => Ok(Some(event)),
@@ -60,36 +60,66 @@ pub(crate) fn receipt(event: Event) -> io::Result<Option<Event>> {
     }
 }
 
-/// Whether the kernel will tell of the exit, now that the process was registered
-/// without an error: it was there after that, or the event is here already.
+/// How to look once more at a process that was registered without an error, for an exit
+/// that fell in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecondLook {
+    /// By the process table, which tells a zombie. Apple's kernel keeps the exit of a traced
+    /// process to itself; FreeBSD's skips, for an exit, what is just being registered.
+    Table,
+    /// By the null signal. To read the table may be against a promise on OpenBSD, whose
+    /// kernel ends those who break theirs.
+    NullSignal,
+}
+
+pub(crate) fn second_look(system: System) -> SecondLook {
+    match system {
+        System::Apple | System::FreeBsd => SecondLook::Table,
+        System::DragonFly | System::NetBsd | System::OpenBsd => SecondLook::NullSignal,
+    }
+}
+
+/// Whether the kernel will tell of the exit: the process was running after it was
+/// registered, or the event is here already.
 ///
-/// If not, the exit fell in between, and there is nothing to wait for.
+/// If not, there is nothing to wait for. Where nobody tells whether it was running, as
+/// in a sandbox, the registration is all there is to go by.
 pub(crate) fn is_in_time(
-    exists: bool,
+    was_running: Option<bool>,
     has_fired: impl FnOnce() -> io::Result<bool>,
 ) -> io::Result<bool> {
-    Ok(exists || has_fired()?)
+    Ok(was_running != Some(false) || has_fired()?)
+}
+
+/// Whether there are exits that the kernel tells late or never: Apple's keeps that of a
+/// traced process from all but its tracer until that reaps it.
+pub(crate) fn may_not_tell(system: System) -> bool {
+    system == System::Apple
+}
+
+/// Whether there are events that a program triggers itself. NetBSD has them since its
+/// version 10, OpenBSD since 7.8.
+pub(crate) fn has_user_events(system: System) -> bool {
+    !matches!(system, System::NetBsd | System::OpenBsd)
 }
 
 /// The data of the exit of `pid`, if that is what the event tells.
 pub(crate) fn exit_data(event: Event, pid: u32) -> io::Result<Option<i64>> {
-    match event.of {
-        Some(of) if of == pid => Ok(receipt(event)?.map(|event| event.data)),
-        _ => Ok(None),
+    match event.of == Some(pid) {
+        true => Ok(receipt(event)?.map(|event| event.data)),
+        false => Ok(None),
     }
 }
 
-/// How the process exited, by what came with the event. `None`: it does not tell.
-pub(crate) fn exit(system: System, asked: Asked, data: i64) -> Option<Exit> {
-    let is_told = match (system, asked) {
-        (System::FreeBsd | System::OpenBsd, _) => true,
-        (System::Apple, asked) => asked == Asked::ExitAndStatus,
-        // Older versions leave it 0, which as a status would mean success.
-        (System::NetBsd | System::DragonFly, _) => data != 0,
-    };
-    // A wait status has 16 bits. Above are Apple's flags, or, on systems that do not
-    // cut it, more of the number that was given to `exit`.
-    is_told.then(|| Exit::from_raw((data & 0xFFFF) as _))
+/// How the process exited, by what came with the event. To look for it elsewhere, if the
+/// kernel was not asked, would be to ask by a number that is another process's perhaps.
+pub(crate) fn exit(system: System, asked: Asked, data: i64) -> Exit {
+    match (system, asked) {
+        (System::Apple, Asked::Exit) => Exit::UNKNOWN,
+        // A wait status has 16 bits. Above are Apple's flags, or, on systems that do not
+        // cut it, more of the number that was given to `exit`.
+        _ => Exit::from_raw((data & 0xFFFF) as _),
+    }
 }
 
 #[cfg(test)]
@@ -162,10 +192,12 @@ mod tests {
 
     #[test]
     fn an_exit_between_registering_and_looking() {
-        assert!(is_in_time(true, || unreachable!("it can still come")).unwrap());
-        assert!(is_in_time(false, || Ok(true)).unwrap());
-        assert!(!is_in_time(false, || Ok(false)).unwrap());
-        assert!(is_in_time(false, || Err(errno(EACCES))).is_err());
+        assert!(is_in_time(Some(true), || unreachable!("it can still come")).unwrap());
+        assert!(is_in_time(Some(false), || Ok(true)).unwrap());
+        assert!(!is_in_time(Some(false), || Ok(false)).unwrap());
+        assert!(is_in_time(Some(false), || Err(errno(EACCES))).is_err());
+        // What Capsicum answers to the null signal is no word about the process.
+        assert!(is_in_time(None, || unreachable!("it can still come")).unwrap());
     }
 
     #[test]
@@ -208,33 +240,33 @@ mod tests {
 
     #[test]
     fn what_the_data_means() {
-        let code = |system, asked, data| exit(system, asked, data).map(|exit| exit.code());
+        let code = |system, asked, data| exit(system, asked, data).code();
         let seven = 7 << 8;
-        for system in [System::FreeBsd, System::OpenBsd] {
-            assert_eq!(code(system, Asked::Exit, seven), Some(Some(7)));
-            assert_eq!(code(system, Asked::Exit, 0), Some(Some(0)));
+        for system in ALL {
+            let asked = match system {
+                System::Apple => Asked::ExitAndStatus,
+                _ => Asked::Exit,
+            };
+            assert_eq!(code(system, asked, seven), Some(7));
+            // A 0 is a 0.
+            assert_eq!(code(system, asked, 0), Some(0));
         }
-        let apple = System::Apple;
-        assert_eq!(code(apple, Asked::ExitAndStatus, seven), Some(Some(7)));
-        assert_eq!(code(apple, Asked::ExitAndStatus, 0), Some(Some(0)));
-        assert_eq!(code(apple, Asked::Exit, seven), None);
-        assert_eq!(code(apple, Asked::Exit, 0), None);
+        // What was not asked for is not told.
+        for data in [seven, 0] {
+            assert_eq!(exit(System::Apple, Asked::Exit, data), Exit::UNKNOWN);
+        }
         // With NOTE_EXIT_DETAIL's flags above the status.
         let detailed = 0x0001_0000 | seven;
-        assert_eq!(code(apple, Asked::ExitAndStatus, detailed), Some(Some(7)));
-        for system in [System::NetBsd, System::DragonFly] {
-            assert_eq!(code(system, Asked::Exit, seven), Some(Some(7)));
-            assert_eq!(code(system, Asked::Exit, 0), None);
-        }
+        assert_eq!(code(System::Apple, Asked::ExitAndStatus, detailed), Some(7));
         // exit(0x107), whose upper bits FreeBSD and NetBSD keep.
         let wide = 0x107 << 8;
-        assert_eq!(code(System::FreeBsd, Asked::Exit, wide), Some(Some(7)));
+        assert_eq!(code(System::FreeBsd, Asked::Exit, wide), Some(7));
     }
 
     #[test]
     #[cfg(unix)]
     fn a_signal_and_a_core_dump() {
-        let exit = exit(System::FreeBsd, Asked::Exit, 0x80 | 11).unwrap();
+        let exit = exit(System::FreeBsd, Asked::Exit, 0x80 | 11);
         assert_eq!(exit.to_string(), "killed by signal 11 (core dumped)");
     }
 }

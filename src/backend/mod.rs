@@ -8,7 +8,7 @@
 //! - `exit()` is how it exited, once it has, or that it has not after all (`None`);
 //! - `is_reaped()` is whether its pid may have come to mean another process, if that can
 //!   be told;
-//! - `as_fd()`, or `as_handle()`, is what a reactor can wait for.
+//! - `as_event_fd()`, or `as_handle()`, is what a reactor can wait for.
 //!
 //! And beside it for many processes at once, with the same code for each:
 //!
@@ -16,8 +16,9 @@
 //!   `refuses_all(error)` is whether it would fail for others as well;
 //! - `remove(member)` lets go of one that has not been told of;
 //! - `wait(deadline)` sleeps until there is an exit (true) or the deadline (false);
-//! - `next()` is that exit, by its token and with what the event told;
-//! - `Member::exit(data)` is how the process exited, or that it has not (`None`), and
+//! - `ask(members)` looks for exits of which no event has told, where that may be;
+//! - `next()` is an exit, by its token and with what the event told;
+//! - `Member::exit(told)` is how the process exited, or that it has not (`None`), and
 //!   `renew(member, token)` then waits for it again;
 //! - `Member::look()` is the same without any event, or an error if only events tell.
 
@@ -27,7 +28,15 @@ mod polling;
 pub(crate) use polling::Polling;
 
 cfg_if::cfg_if! {
-    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+    if #[cfg(kqueue_on_linux)] {
+        mod kqueue;
+        #[path = "../../tests/emulation/kqueue.rs"]
+        mod kqueue_on_linux;
+        mod kqueue_rules;
+        #[allow(dead_code)]
+        mod pidfd;
+        pub(crate) use kqueue::{Kqueue as Event, Member, Reactor};
+    } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
         mod epoll;
         mod pidfd;
         pub(crate) use epoll::{Member, Reactor};
@@ -41,7 +50,7 @@ cfg_if::cfg_if! {
     ))] {
         mod kqueue;
         mod kqueue_rules;
-        pub(crate) use kqueue::{Kqueue as Event, Reactor, Registered as Member};
+        pub(crate) use kqueue::{Kqueue as Event, Member, Reactor};
     } else if #[cfg(windows)] {
         mod handle;
         mod thread_pool;
@@ -54,7 +63,7 @@ cfg_if::cfg_if! {
 }
 
 // Its tests run everywhere.
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(kqueue_on_linux)))]
 mod kqueue_rules;
 
 /// Names a process in a set: its pid, and a generation, as the pid may be in the
@@ -76,7 +85,7 @@ impl From<u64> for Token {
 
 impl From<Token> for u64 {
     fn from(token: Token) -> u64 {
-        u64::from(token.generation) << 32 | u64::from(token.pid)
+        (u64::from(token.generation) << 32) | u64::from(token.pid)
     }
 }
 
@@ -84,7 +93,7 @@ impl From<Token> for u64 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fired {
     pub(crate) token: Token,
-    pub(crate) data: i64,
+    pub(crate) told: Option<i64>,
 }
 
 /// A means of waiting for a process.

@@ -33,7 +33,7 @@ impl NoEvent {
         match *self {}
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
         match *self {}
     }
 }
@@ -66,6 +66,10 @@ impl NoReactor {
         match *self {}
     }
 
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a mut NoMember)>) {
+        match *self {}
+    }
+
     pub(crate) fn next(&mut self) -> Option<Fired> {
         match *self {}
     }
@@ -75,7 +79,7 @@ impl NoReactor {
 pub(crate) enum NoMember {}
 
 impl NoMember {
-    pub(crate) fn exit(&self, _: i64) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&mut self, _: Option<i64>) -> io::Result<Option<Exit>> {
         match *self {}
     }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    fd::{AsFd, AsRawFd as _, BorrowedFd},
     io::Errno,
     ioctl::{Opcode, Updater, ioctl, opcode},
 };
@@ -52,7 +52,7 @@ impl PidFd {
     /// the kernel keeps of a reaped process, or what it shows of a zombie. `None`: it
     /// is still running.
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
-        let known = (self.fd.ask(sys::child_exit)?)
+        let known = (self.fd.ask(|fd| sys::child_exit(fd.as_fd()))?)
             .or_else(|| self.reaped_exit())
             .or_else(|| zombie_exit_of_pidfd(&self.fd, self.pid))
             // It may have been reaped while we looked for the zombie.
@@ -64,7 +64,7 @@ impl PidFd {
     }
 
     fn is_readable_within(&self, longest: Option<Duration>) -> Result<bool, Errno> {
-        self.fd.ask(|fd| is_readable_within(fd, longest))
+        self.fd.ask(|fd| is_readable_within(fd.as_fd(), longest))
     }
 
     /// Linux 6.15 and later keep the status of a reaped process for those who
@@ -91,7 +91,13 @@ impl PidFd {
         procfs::pidfd_is_reaped(self.as_fd().as_raw_fd())
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }

@@ -27,22 +27,21 @@ impl Polling {
 
     /// Takes over from an event backend whose wait has failed: it holds the process,
     /// and here there is only the pid. So take what bears the pid now, then make
-    /// sure that it still was the same. `Err`: it has exited, as `exit` tells.
+    /// sure that it still was the same. `Err`: it has exited, and how, if that is seen.
     pub(crate) fn take_over(
         pid: Pid,
         keep: Keep,
         is_reaped: impl FnOnce() -> Option<bool>,
-        exit: impl FnOnce() -> Exit,
-    ) -> io::Result<Result<Polling, Exit>> {
+    ) -> io::Result<Result<Polling, Option<Exit>>> {
         let opened = Polling::open(pid, keep)?;
         Ok(match (opened, is_reaped()) {
             (Some((polling, None)), Some(false)) => Ok(polling),
-            (Some((_, Some(exit))), Some(false)) => Err(exit),
+            (Some((_, Some(exit))), Some(false)) => Err(Some(exit)),
             (Some((mut polling, None)), None) => {
                 polling.view.doubt();
                 Ok(polling)
             }
-            _ => Err(exit()),
+            _ => Err(None),
         })
     }
 

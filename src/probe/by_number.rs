@@ -28,7 +28,7 @@ impl View {
         Ok(match sight(pid)? {
             Sight::Gone => None,
             Sight::Running(mark) => Some((view(mark), Look::Running)),
-            Sight::Exited(mark, exit) => Some((view(mark), Look::Exited(exit))),
+            Sight::Exited { mark, exit, .. } => Some((view(mark), Look::Exited(exit))),
         })
     }
 
@@ -45,8 +45,15 @@ impl View {
     pub(crate) fn look(&mut self) -> io::Result<Look> {
         Ok(match sight(self.pid)? {
             Sight::Running(mark) if self.is_same(mark) => Look::Running,
-            Sight::Exited(mark, exit) if self.is_same(mark) => {
-                Look::Exited(if self.is_certain { exit } else { Exit::UNKNOWN })
+            Sight::Exited {
+                mark,
+                exit,
+                is_ours,
+            } if self.is_same(mark) => {
+                // Without a mark it may be another's zombie that has the number now. A
+                // child keeps its number until we reap it.
+                let is_certain = self.is_certain && (mark.is_some() || is_ours);
+                Look::Exited(if is_certain { exit } else { Exit::UNKNOWN })
             }
             // Reaped, and perhaps its number is another's by now.
             _ => Look::Gone,

@@ -2,27 +2,27 @@
 //! them, and may close ours by mistake.
 
 use rustix::{
-    fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd},
+    fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
     io::Errno,
 };
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    mem,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// A descriptor that closes itself, unless it was seen that somebody else has: its number may
 /// be another file's by then, and is not ours to close.
 #[derive(Debug)]
-pub(crate) struct Descriptor {
+pub(crate) struct Descriptor<F = OwnedFd> {
     /// `None` only while it is dropped.
-    fd: Option<OwnedFd>,
+    fd: Option<F>,
     is_lost: AtomicBool,
 }
 
-impl Descriptor {
+impl<F> Descriptor<F> {
     /// Asks something of it, and notes whether it is still there.
-    pub(crate) fn ask<T>(
-        &self,
-        question: impl FnOnce(BorrowedFd<'_>) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        let answer = question(self.as_fd());
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&F) -> Result<T, Errno>) -> Result<T, Errno> {
+        let answer = question(self.get());
         if matches!(answer, Err(Errno::BADF)) {
             self.lose();
         }
@@ -33,10 +33,14 @@ impl Descriptor {
     pub(crate) fn lose(&self) {
         self.is_lost.store(true, Ordering::Relaxed);
     }
+
+    fn get(&self) -> &F {
+        self.fd.as_ref().expect("there until it is dropped")
+    }
 }
 
-impl From<OwnedFd> for Descriptor {
-    fn from(fd: OwnedFd) -> Descriptor {
+impl<F> From<F> for Descriptor<F> {
+    fn from(fd: F) -> Descriptor<F> {
         Descriptor {
             fd: Some(fd),
             is_lost: AtomicBool::new(false),
@@ -44,16 +48,16 @@ impl From<OwnedFd> for Descriptor {
     }
 }
 
-impl AsFd for Descriptor {
+impl<F: AsFd> AsFd for Descriptor<F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("there until it is dropped").as_fd()
+        self.get().as_fd()
     }
 }
 
-impl Drop for Descriptor {
+impl<F> Drop for Descriptor<F> {
     fn drop(&mut self) {
         if *self.is_lost.get_mut() {
-            let _ = self.fd.take().map(OwnedFd::into_raw_fd);
+            mem::forget(self.fd.take());
         }
     }
 }

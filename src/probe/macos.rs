@@ -2,7 +2,7 @@
 
 use super::{Sight, exists};
 use crate::{Exit, pid::Pid};
-use std::{io, mem};
+use std::{io, mem, process};
 
 pub(crate) const CALL: &str = "kill";
 
@@ -14,14 +14,22 @@ pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     if let Some(info) = info::<libc::proc_bsdinfo>(pid, libc::PROC_PIDTBSDINFO) {
         let mark = Some(Mark(info.pbi_start_tvsec, info.pbi_start_tvusec));
         return Ok(match info.pbi_status == libc::SZOMB {
-            true => Sight::Exited(mark, Exit::from_raw((info.pbi_xstatus & 0xFFFF) as i32)),
+            true => Sight::Exited {
+                mark,
+                exit: Exit::from_raw((info.pbi_xstatus & 0xFFFF) as i32),
+                is_ours: info.pbi_ppid == process::id(),
+            },
             false => Sight::Running(mark),
         });
     }
     // Of another user's process only this much is shown.
     if let Some(info) = info::<libc::proc_bsdshortinfo>(pid, libc::PROC_PIDT_SHORTBSDINFO) {
         return Ok(match info.pbsi_status == libc::SZOMB {
-            true => Sight::Exited(None, Exit::UNKNOWN),
+            true => Sight::Exited {
+                mark: None,
+                exit: Exit::UNKNOWN,
+                is_ours: false,
+            },
             false => Sight::Running(None),
         });
     }
@@ -29,6 +37,12 @@ pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
         true => Sight::Running(None),
         false => Sight::Gone,
     })
+}
+
+/// Whether a child of ours that has not exited for its parent is known to live: it might be
+/// a zombie that somebody else traces.
+pub(crate) fn is_sure_to_live(child: Pid) -> bool {
+    matches!(sight(child), Ok(Sight::Running(_)))
 }
 
 /// Structures that `proc_pidinfo` fills in.

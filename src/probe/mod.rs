@@ -14,7 +14,20 @@
 use crate::Exit;
 
 cfg_if::cfg_if! {
-    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+    if #[cfg(kqueue_on_linux)] {
+        mod by_number;
+        pub(crate) mod descriptors;
+        #[allow(dead_code)]
+        mod linux;
+        #[path = "child.rs"]
+        mod linux_child;
+        #[path = "../../tests/emulation/process_table.rs"]
+        pub(crate) mod process_table;
+        pub(crate) mod procfs;
+        pub(crate) use by_number::View;
+        pub(crate) use linux::zombie_exit_of_pidfd;
+        pub(crate) use process_table::{CALL, Mark, child, exists, is_sure_to_live, sight};
+    } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
         pub(crate) mod child;
         pub(crate) mod descriptors;
         mod linux;
@@ -26,21 +39,21 @@ cfg_if::cfg_if! {
         mod macos;
         mod null_signal;
         pub(crate) use by_number::View;
-        pub(crate) use macos::{CALL, Mark, sight};
+        pub(crate) use macos::{CALL, Mark, is_sure_to_live, sight};
         pub(crate) use null_signal::exists;
     } else if #[cfg(any(target_os = "freebsd", target_os = "dragonfly"))] {
         mod bsd;
         mod by_number;
         mod child;
         mod null_signal;
-        pub(crate) use bsd::{CALL, Mark, sight};
+        pub(crate) use bsd::{CALL, Mark, is_sure_to_live, sight};
         pub(crate) use by_number::View;
         pub(crate) use null_signal::exists;
     } else if #[cfg(any(target_os = "netbsd", target_os = "openbsd"))] {
         mod bsd;
         mod by_number;
         mod null_signal;
-        pub(crate) use bsd::{CALL, Mark, sight};
+        pub(crate) use bsd::{CALL, Mark, is_sure_to_live, sight};
         use bsd::child;
         pub(crate) use by_number::View;
         pub(crate) use null_signal::exists;
@@ -48,7 +61,7 @@ cfg_if::cfg_if! {
         mod by_number;
         mod windows;
         pub(crate) use by_number::View;
-        pub(crate) use windows::{CALL, Mark, sight};
+        pub(crate) use windows::{CALL, Mark, is_sure_to_live, sight};
         use windows::child;
     } else {
         mod by_number;
@@ -57,17 +70,11 @@ cfg_if::cfg_if! {
         mod unix;
         pub(crate) use by_number::View;
         pub(crate) use null_signal::exists;
-        pub(crate) use unix::{CALL, Mark, sight};
+        pub(crate) use unix::{CALL, Mark, is_sure_to_live, sight};
     }
 }
 
 pub(crate) use child::{peek_child, try_wait};
-
-/// The others hide no zombie from its parent.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn is_sure_to_live(_: crate::pid::Pid) -> bool {
-    true
-}
 
 /// What is seen of one process.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +101,12 @@ pub(crate) enum Sight<Mark> {
     /// No process has it. (A thread's id is no process's.)
     Gone,
     Running(Option<Mark>),
-    /// All its threads have ended, and it is not yet reaped.
-    Exited(Option<Mark>, Exit),
+    /// All its threads have ended, and it is not yet reaped; by ourselves perhaps.
+    Exited {
+        mark: Option<Mark>,
+        exit: Exit,
+        is_ours: bool,
+    },
 }
 
 /// What the OS tells of a pid to the process's parent.

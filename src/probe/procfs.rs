@@ -24,7 +24,7 @@ impl StatFile {
     pub(crate) fn read(&self) -> Result<Stat> {
         for _ in 0..4 {
             let mut buffer = [0; 2048];
-            let stat = self.0.ask(|file| read_start(file, &mut buffer))?;
+            let stat = self.0.ask(|file| read_start(file.as_fd(), &mut buffer))?;
             let stat = Stat::parse(stat).ok_or(Errno::IO)?;
             if !stat.is_in_between() {
                 return Ok(stat);

@@ -19,11 +19,22 @@ pub(crate) struct Mark {
 pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     match peek_child(pid) {
         Child::Running | Child::Stopped => return Ok(Sight::Running(Some(Mark { ours: true }))),
-        Child::Exited(exit) => return Ok(Sight::Exited(Some(Mark { ours: true }), exit)),
+        Child::Exited(exit) => {
+            return Ok(Sight::Exited {
+                mark: Some(Mark { ours: true }),
+                exit,
+                is_ours: true,
+            });
+        }
         Child::NotOurs => {}
     }
     Ok(match exists(pid)? {
         true => Sight::Running(Some(Mark { ours: false })),
         false => Sight::Gone,
     })
+}
+
+/// No zombie is known to be hidden from its parent.
+pub(crate) fn is_sure_to_live(_: Pid) -> bool {
+    true
 }

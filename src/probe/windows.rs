@@ -64,6 +64,11 @@ fn mark(entry: &PROCESSENTRY32W) -> Mark {
     }
 }
 
+/// No child is running for its parent alone.
+pub(crate) fn is_sure_to_live(_: Pid) -> bool {
+    true
+}
+
 /// Windows tells parents no more than others.
 pub(crate) mod child {
     use crate::{pid::Pid, probe::Child};

@@ -6,7 +6,7 @@
 
 #![allow(dead_code, unreachable_pub)] // No test binary uses all of it.
 
-use procwait::{Backend, Error, Exit, Process};
+use procwait::{Backend, Error, Exit, Process, wait_pid};
 use std::{
     any::type_name,
     env,
@@ -14,6 +14,7 @@ use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{self, Child, ChildStdout, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -309,6 +310,25 @@ impl Grandchild {
     pub fn reap(&mut self) {
         assert_eq!(self.parent.ask("reap"), "reaped");
     }
+}
+
+/// Whether this system's kqueue is played, see `.ci/kqueue`.
+pub fn plays(system: &str) -> bool {
+    let names = env::var("PROCWAIT_KQUEUE").unwrap_or_default();
+    cfg!(kqueue_on_linux) && names.split(',').any(|name| name == system)
+}
+
+/// Waits for the process, and until it can be seen by all means that it has exited.
+pub fn exit_of(pid: u32) -> Exit {
+    let exit = wait_pid(pid, Some(LONG)).unwrap().unwrap();
+    // These kernels may tell of an exit a moment before there is a zombie.
+    let is_early = cfg!(any(target_vendor = "apple", target_os = "freebsd"));
+    if is_early || plays("apple") || plays("freebsd") {
+        while wait_pid(pid, Some(Duration::ZERO)).unwrap().is_none() {
+            thread::yield_now();
+        }
+    }
+    exit
 }
 
 /// The process held in every way there is here: as a user gets it, and by
