@@ -14,16 +14,18 @@ pub(crate) struct View {
     /// Whether the mark, or else the number, is sure to be of the process that was
     /// meant. If not, its status is not told.
     is_certain: bool,
+    /// Whether the last look has seen the mark, and not just the number.
+    was_marked: bool,
 }
 
 impl View {
     /// `None`: no process has this number.
     pub(crate) fn open(pid: Pid, _: Keep) -> io::Result<Option<(View, Look)>> {
-        let is_certain = true;
-        let view = |mark| View {
+        let view = |mark: Option<Mark>| View {
             pid,
             mark,
-            is_certain,
+            is_certain: true,
+            was_marked: mark.is_some(),
         };
         Ok(match sight(pid)? {
             Sight::Gone => None,
@@ -39,7 +41,7 @@ impl View {
 
     /// Whether the last look was sure to be at the process that was meant.
     pub(crate) fn is_certain(&self) -> bool {
-        self.is_certain && self.mark.is_some()
+        self.is_certain && self.was_marked
     }
 
     pub(crate) fn look(&mut self) -> io::Result<Look> {
@@ -52,7 +54,7 @@ impl View {
             } if self.is_same(mark) => {
                 // Without a mark it may be another's zombie that has the number now. A
                 // child keeps its number until we reap it.
-                let is_certain = self.is_certain && (mark.is_some() || is_ours);
+                let is_certain = self.is_certain && (self.was_marked || is_ours);
                 Look::Exited(if is_certain { exit } else { Exit::UNKNOWN })
             }
             // Reaped, and perhaps its number is another's by now.
@@ -61,6 +63,7 @@ impl View {
     }
 
     fn is_same(&mut self, seen: Option<Mark>) -> bool {
+        self.was_marked = seen.is_some();
         match (self.mark, seen) {
             (Some(ours), Some(theirs)) => ours == theirs,
             (None, Some(_)) => {
