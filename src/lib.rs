@@ -13,9 +13,9 @@
 //!
 //! The process need not be a child of ours. The wait is asleep in the kernel
 //! until the exit happens: by pidfd on Linux, by kqueue on macOS and the BSDs, by a
-//! process handle on Windows. Where that fails, because the kernel is too old, a
-//! sandbox forbids it or descriptors have run out, it polls instead, with growing
-//! pauses, within the same deadline.
+//! process handle on Windows, by `/proc/PID/psinfo` on illumos and Solaris. Where that
+//! fails, because the kernel is too old, a sandbox forbids it or descriptors have run
+//! out, it polls instead, with growing pauses, within the same deadline.
 //!
 //! - [`wait_pid`] is for most.
 //! - [`Process`] holds a process over several waits, so that its pid cannot come to
@@ -42,7 +42,8 @@
 //! Whether it still means the right process when [`wait_pid`], [`Process::open`] or
 //! [`WaitSet::insert`] is called, only the process's owner knows. From then on
 //!
-//! - a pidfd, a kqueue or a process handle holds the process, whoever has its pid later;
+//! - a pidfd, a kqueue, a process handle or an open `/proc/PID/psinfo` holds the process,
+//!   whoever has its pid later;
 //! - where a process is polled on Linux, an open `/proc/PID/stat` holds it likewise;
 //! - where there is no descriptor to be had, or a [`WaitSet`] leaves the last ones to the
 //!   program, and on other systems, a polled process is known by its pid and the time at

@@ -263,7 +263,8 @@ impl Process {
 
     /// The descriptor that becomes readable once the process has exited, for
     /// use in a reactor of one's own: `poll`, epoll, kqueue, or an async
-    /// runtime's. `None` where the process is polled. Once readable it stays so.
+    /// runtime's. Once readable it stays so. `None` where the process is polled, and on
+    /// illumos and Solaris, where `/proc/PID/psinfo` is readable all the time.
     ///
     /// When it is readable, [`try_wait`](Process::try_wait) knows how the
     /// process exited.

@@ -23,7 +23,8 @@ use std::{
 /// For each process a pidfd on Linux and a handle on Windows, where the system
 /// also has a thread for every 63 of them. macOS and the BSDs need no descriptor
 /// for a process. The set itself needs one descriptor (epoll or kqueue), and some
-/// 100 bytes of memory for each process.
+/// 100 bytes of memory for each process. On illumos and Solaris it is a descriptor for
+/// each process and none for the set, and each wait takes the longer the more there are.
 ///
 /// A set leaves 32 descriptors to the rest of the program, or an eighth of a limit below
 /// 256. The processes beyond are polled in the same wait, with pauses of 0.1 ms that

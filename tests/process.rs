@@ -108,6 +108,13 @@ fn it_is_send_and_sync() {
     check::<Process>();
 }
 
+const EVENTS: [Backend; 4] = [
+    Backend::PidFd,
+    Backend::Kqueue,
+    Backend::Psinfo,
+    Backend::Handle,
+];
+
 #[test]
 fn bad_pids() {
     let unused = unused_pid();
@@ -123,7 +130,7 @@ fn bad_pids() {
     for opened in open(unused) {
         assert!(matches!(opened, Err(Error::NotFound { pid }) if pid == unused));
     }
-    for backend in [Backend::PidFd, Backend::Kqueue, Backend::Handle] {
+    for backend in EVENTS {
         let opened = Process::open_with(unused, backend);
         assert!(
             matches!(
@@ -139,12 +146,7 @@ fn bad_pids() {
 fn a_backend_is_that_backend_or_none() {
     let child = helper("wait 0");
     let mut available = 0;
-    for backend in [
-        Backend::PidFd,
-        Backend::Kqueue,
-        Backend::Handle,
-        Backend::Polling,
-    ] {
+    for backend in EVENTS.into_iter().chain([Backend::Polling]) {
         match Process::open_with(child.id(), backend) {
             Ok(process) => {
                 assert_eq!(process.backend(), backend);
@@ -163,7 +165,6 @@ fn a_backend_is_that_backend_or_none() {
 fn a_cause_is_told_when_it_had_to_fall_back() {
     let child = helper("wait 0");
     let process = Process::open(child.id()).unwrap();
-    let events = [Backend::PidFd, Backend::Kqueue, Backend::Handle];
-    let event_based = events.contains(&process.backend());
+    let event_based = EVENTS.contains(&process.backend());
     assert_eq!(process.fallback_cause().is_none(), event_based);
 }

@@ -51,6 +51,10 @@ cfg_if::cfg_if! {
         mod kqueue;
         mod kqueue_rules;
         pub(crate) use kqueue::{Kqueue as Event, Member, Reactor};
+    } else if #[cfg(any(target_os = "illumos", target_os = "solaris"))] {
+        mod poll_set;
+        mod psinfo;
+        pub(crate) use psinfo::{Member, Psinfo as Event, Reactor};
     } else if #[cfg(windows)] {
         mod handle;
         mod thread_pool;
@@ -62,9 +66,12 @@ cfg_if::cfg_if! {
     }
 }
 
-// Its tests run everywhere.
+// Their tests run everywhere.
 #[cfg(all(test, target_os = "linux", not(kqueue_on_linux)))]
+#[allow(dead_code)] // Some are tested by `.ci/kqueue` alone.
 mod kqueue_rules;
+#[cfg(all(test, target_os = "linux"))]
+mod poll_set;
 
 /// Names a process in a set: its pid, and a generation, as the pid may be in the
 /// set again for another process while news of the first are still on their way.
@@ -104,6 +111,8 @@ pub enum Backend {
     PidFd,
     /// `kevent` with `EVFILT_PROC`: macOS and the BSDs.
     Kqueue,
+    /// `/proc/PID/psinfo` and `poll`: illumos and Solaris.
+    Psinfo,
     /// A process handle and `WaitForSingleObject`: Windows.
     Handle,
     /// Looking again and again, with pauses of 0.1 ms that double up to 40 ms, and
@@ -116,6 +125,7 @@ impl fmt::Display for Backend {
         f.write_str(match self {
             Backend::PidFd => "pidfd",
             Backend::Kqueue => "kqueue",
+            Backend::Psinfo => "psinfo",
             Backend::Handle => "process handle",
             Backend::Polling => "polling",
         })

@@ -1,5 +1,5 @@
-//! Systems without events for the exit of any process: illumos, Solaris, AIX
-//! and others. They poll.
+//! Systems without events for the exit of any process: AIX, Haiku and others. They
+//! poll.
 
 use super::{Fired, Token};
 use crate::{Backend, Exit, deadline::Deadline, pid::Pid};

@@ -36,6 +36,8 @@ cfg_if::cfg_if! {
     } else if #[cfg(target_os = "macos")] {
         mod by_number;
         mod child;
+        #[allow(dead_code)]
+        pub(crate) mod descriptors;
         mod macos;
         mod null_signal;
         pub(crate) use by_number::View;
@@ -45,6 +47,8 @@ cfg_if::cfg_if! {
         mod bsd;
         mod by_number;
         mod child;
+        #[allow(dead_code)]
+        pub(crate) mod descriptors;
         mod null_signal;
         pub(crate) use bsd::{CALL, Mark, is_sure_to_live, sight};
         pub(crate) use by_number::View;
@@ -52,11 +56,25 @@ cfg_if::cfg_if! {
     } else if #[cfg(any(target_os = "netbsd", target_os = "openbsd"))] {
         mod bsd;
         mod by_number;
+        #[allow(dead_code)]
+        pub(crate) mod descriptors;
         mod null_signal;
         pub(crate) use bsd::{CALL, Mark, is_sure_to_live, sight};
         use bsd::child;
         pub(crate) use by_number::View;
         pub(crate) use null_signal::exists;
+    } else if #[cfg(any(target_os = "illumos", target_os = "solaris"))] {
+        mod by_number;
+        mod child;
+        pub(crate) mod descriptors;
+        mod null_signal;
+        mod psinfo_rules;
+        mod solaris;
+        mod unix;
+        pub(crate) use by_number::View;
+        pub(crate) use null_signal::exists;
+        pub(crate) use solaris::{CALL, Mark, PsinfoFile, sight};
+        pub(crate) use unix::is_sure_to_live;
     } else if #[cfg(windows)] {
         mod by_number;
         mod windows;
@@ -74,10 +92,14 @@ cfg_if::cfg_if! {
     }
 }
 
+// Its tests run everywhere.
+#[cfg(all(test, target_os = "linux"))]
+mod psinfo_rules;
+
 pub(crate) use child::{peek_child, try_wait};
 
 /// What is seen of one process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// It has been reaped.
     Gone,
