@@ -79,14 +79,32 @@ fn a_zero_timeout_finds_an_exit() {
     assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
     drop(helpers[1].stdin.take());
     exit_of(helpers[1].id());
-    let (pid, exit) = loop {
-        // The news may take a moment on its way through another thread.
-        if let Some(found) = set.wait(Some(Duration::ZERO)).unwrap() {
-            break found;
-        }
-    };
+    let (pid, exit) = set.wait(Some(Duration::ZERO)).unwrap().unwrap();
     assert_eq!((pid, exit.code()), (helpers[1].id(), Some(1)));
     assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+}
+
+#[test]
+fn a_look_misses_none() {
+    for _ in 0..200 {
+        // Before the insertion and after it.
+        let mut helpers = [helper("exit 1"), helper("wait 2"), helper("wait 3")];
+        exit_of(helpers[0].id());
+        let mut set = set_of(&helpers);
+        drop(helpers[1].stdin.take());
+        exit_of(helpers[1].id());
+        let mut exited: Vec<_> = (0..2)
+            .map(|_| set.wait(Some(Duration::ZERO)).unwrap().expect("exited"))
+            .map(|(_, exit)| exit.code())
+            .collect();
+        exited.sort();
+        assert_eq!(exited, [Some(1), Some(2)]);
+        assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+
+        let pids = helpers.iter().map(|helper| helper.id());
+        let sorted = wait_all(pids, Some(Duration::ZERO)).unwrap();
+        assert_eq!(sorted.running, [helpers[2].id()]);
+    }
 }
 
 #[test]
@@ -204,6 +222,12 @@ fn more_than_a_system_call_takes_at_once() {
         assert_eq!(exit.code(), codes.remove(&pid));
     }
     assert!(codes.is_empty());
+}
+
+#[test]
+fn it_is_send_and_sync() {
+    fn check<T: Send + Sync + std::fmt::Debug>() {}
+    check::<WaitSet>();
 }
 
 #[test]

@@ -6,8 +6,8 @@
 mod common;
 
 use common::{LONG, SHORT, helper, skip};
-use procwait::{Backend, ChildExt as _, Error, Process, wait_pid};
-use std::{os::windows::io::AsRawHandle as _, ptr, time::Duration};
+use procwait::{Backend, ChildExt as _, Error, Process, WaitSet, wait_pid};
+use std::{collections::HashMap, os::windows::io::AsRawHandle as _, ptr, time::Duration};
 use windows_sys::Win32::{
     Security::{
         ACL, ACL_REVISION, DACL_SECURITY_INFORMATION, InitializeAcl, InitializeSecurityDescriptor,
@@ -124,4 +124,25 @@ fn a_process_that_we_may_not_open_is_polled() {
     let exit = process.wait_timeout(LONG).unwrap().unwrap();
     assert_eq!(exit.status(), None);
     child.wait().unwrap();
+}
+
+#[test]
+fn a_look_at_a_thousand_misses_none() {
+    let mut helpers: Vec<_> = (0..1_000)
+        .map(|code| helper(&format!("wait {}", code % 256)))
+        .collect();
+    let mut set = WaitSet::new();
+    for helper in &helpers {
+        assert!(set.insert(helper.id()).unwrap());
+    }
+    let mut codes = HashMap::new();
+    for (index, helper) in helpers.iter_mut().enumerate().step_by(3) {
+        drop(helper.stdin.take());
+        wait_pid(helper.id(), Some(LONG)).unwrap().unwrap();
+        codes.insert(helper.id(), Some(index as i32 % 256));
+    }
+    while let Some((pid, exit)) = set.wait(Some(Duration::ZERO)).unwrap() {
+        assert_eq!(codes.remove(&pid), Some(exit.code()), "once");
+    }
+    assert!(codes.is_empty(), "{} missed", codes.len());
 }

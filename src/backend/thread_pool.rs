@@ -1,6 +1,7 @@
 //! Windows: the system's thread pool waits for the handles of many processes, 63
 //! to a thread of its own, and has no limit to their number as
-//! `WaitForMultipleObjects` has.
+//! `WaitForMultipleObjects` has. Its news come late: the handles themselves know at once,
+//! and are asked before anybody is told that none has exited.
 
 use super::{Fired, Token, handle::Handle};
 use crate::{Exit, deadline::Deadline, pid::Pid};
@@ -8,23 +9,30 @@ use std::{
     collections::VecDeque,
     ffi::c_void,
     io,
-    os::windows::io::AsRawHandle,
+    os::windows::io::{AsRawHandle, BorrowedHandle},
     ptr,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-};
-use windows_sys::Win32::{
-    Foundation::{HANDLE, INVALID_HANDLE_VALUE},
-    System::Threading::{
-        INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
-        WT_EXECUTEONLYONCE,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
 };
+use windows_sys::Win32::{
+    Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0},
+    System::Threading::{
+        INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
+        WT_EXECUTEONLYONCE, WaitForMultipleObjects,
+    },
+};
+
+/// `MAXIMUM_WAIT_OBJECTS`.
+const MOST_HANDLES: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Reactor {
     /// Copied for each process; the one here keeps the channel open.
     sender: Sender<Token>,
-    receiver: Receiver<Token>,
+    /// Never locked, as only the set's owner waits: so that others may share the set.
+    receiver: Mutex<Receiver<Token>>,
     fired: VecDeque<Fired>,
 }
 
@@ -33,7 +41,7 @@ impl Reactor {
         let (sender, receiver) = mpsc::channel();
         Ok(Reactor {
             sender,
-            receiver,
+            receiver: receiver.into(),
             fired: VecDeque::new(),
         })
     }
@@ -64,16 +72,33 @@ impl Reactor {
 
     /// Sleeps until there is something for `next` (true) or the deadline.
     pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+        let receiver = (self.receiver.get_mut()).unwrap_or_else(PoisonError::into_inner);
         deadline.sleep(|longest| {
             let first = match longest {
-                Some(longest) => self.receiver.recv_timeout(longest),
-                None => self.receiver.recv().map_err(RecvTimeoutError::from),
+                Some(longest) => receiver.recv_timeout(longest),
+                None => receiver.recv().map_err(RecvTimeoutError::from),
             };
-            let fired = first.into_iter().chain(self.receiver.try_iter());
+            let tokens = first.into_iter().chain(receiver.try_iter());
             self.fired
-                .extend(fired.map(|token| Fired { token, data: 0 }));
+                .extend(tokens.map(|token| Fired { token, told: None }));
             Ok(!self.fired.is_empty())
         })
+    }
+
+    /// Asks the handles, as many at once as the system takes. (What the pool tells of the
+    /// same exits later is of no member any more.)
+    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a mut Member)>) {
+        let members: Vec<_> = members.collect();
+        for chunk in members.chunks(MOST_HANDLES) {
+            let handles = chunk.iter().map(|(_, member)| member.handle.as_handle());
+            let handles: Vec<_> = handles.collect();
+            let mut start = 0;
+            while let Some(exited) = first_signalled(&handles[start..]) {
+                let (token, _) = chunk[start + exited];
+                self.fired.push_back(Fired { token, told: None });
+                start += exited + 1;
+            }
+        }
     }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
@@ -89,7 +114,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn exit(&self, _: i64) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&mut self, _: Option<i64>) -> io::Result<Option<Exit>> {
         self.handle.exit()
     }
 
@@ -103,6 +128,20 @@ impl Member {
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         self.handle.is_reaped()
     }
+}
+
+/// Without waiting. What cannot be asked is left to the pool.
+fn first_signalled(handles: &[BorrowedHandle<'_>]) -> Option<usize> {
+    const ANY: i32 = 0;
+    if handles.is_empty() {
+        return None;
+    }
+    // SAFETY: a borrowed handle is a handle and nothing else, and open; there are as many
+    // as we say, at most as many as the system takes.
+    let answer =
+        unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr().cast(), ANY, 0) };
+    let index = answer.wrapping_sub(WAIT_OBJECT_0) as usize;
+    (index < handles.len()).then_some(index)
 }
 
 /// What the thread pool needs to tell of an exit.
@@ -131,6 +170,9 @@ struct Registration {
 // SAFETY: the wait may be unregistered by any thread but the pool's, which does not
 // have it, and what it refers to may be sent and be shared between threads.
 unsafe impl Send for Registration where News: Send + Sync {}
+
+// SAFETY: there is nothing to be done with a shared one.
+unsafe impl Sync for Registration {}
 
 impl Registration {
     fn new(handle: &Handle, news: News) -> io::Result<Registration> {
