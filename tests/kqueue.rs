@@ -95,10 +95,14 @@ fn the_news_of_others_are_not_lost_where_there_are_no_receipts() {
         }
         assert_eq!(set.pids().collect::<Vec<_>>(), [helpers[3].id()]);
 
-        let process = Process::open(helpers[3].id()).unwrap();
+        let mut process = Process::open(helpers[3].id()).unwrap();
         assert_eq!(process.backend(), Backend::Kqueue);
         drop(helpers[3].stdin.take());
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(3));
+        assert_eq!(process.wait().unwrap().code(), Some(3));
+        // A zombie's event may be handed out while it is registered.
+        let mut process = Process::open(helpers[3].id()).unwrap();
+        assert_eq!(process.wait().unwrap().code(), Some(3));
     });
 }
 
@@ -170,6 +174,22 @@ fn the_exit_of_a_traced_process_is_found() {
     assert_eq!(untimed.wait().unwrap().code(), Some(7));
     assert_eq!(untimed_set.wait(None).unwrap().unwrap().1.code(), Some(7));
     tracer.end();
+}
+
+#[test]
+fn the_exit_of_a_traced_process_that_has_been_reaped() {
+    let mut grandchild = Grandchild::new("wait 7");
+    let mut process = Process::open(grandchild.pid).unwrap();
+    let mut tracer = Told::new(&format!("trace {}", grandchild.pid));
+    assert_eq!(tracer.answer(), "traced");
+    grandchild.end();
+    while wait_pid(grandchild.pid, Some(SHORT)).unwrap().is_none() {}
+    // What it wakes up for is withheld, and then the process is gone.
+    assert!(!plays("apple") || process.try_wait().unwrap().is_none());
+    tracer.end();
+    grandchild.reap();
+    let exit = process.wait().unwrap();
+    assert_eq!(exit.status().is_none(), plays("apple"), "{exit:?}");
 }
 
 #[test]

@@ -266,7 +266,6 @@ impl Drop for Queue {
     }
 }
 
-#[derive(Debug)]
 struct Registered {
     member: Member,
     /// After it was registered, if anybody tells.

@@ -13,10 +13,13 @@
 
 use crate::Exit;
 
+#[cfg(unix)]
+#[allow(dead_code)] // Not each system needs all of it.
+pub(crate) mod descriptors;
+
 cfg_if::cfg_if! {
     if #[cfg(kqueue_on_linux)] {
         mod by_number;
-        pub(crate) mod descriptors;
         #[allow(dead_code)]
         mod linux;
         #[path = "child.rs"]
@@ -29,15 +32,12 @@ cfg_if::cfg_if! {
         pub(crate) use process_table::{CALL, Mark, child, exists, is_sure_to_live, sight};
     } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
         pub(crate) mod child;
-        pub(crate) mod descriptors;
         mod linux;
         pub(crate) mod procfs;
         pub(crate) use linux::{CALL, View, is_sure_to_live, zombie_exit_of_pidfd};
     } else if #[cfg(target_os = "macos")] {
         mod by_number;
         mod child;
-        #[allow(dead_code)]
-        pub(crate) mod descriptors;
         mod macos;
         mod null_signal;
         pub(crate) use by_number::View;
@@ -47,8 +47,6 @@ cfg_if::cfg_if! {
         mod bsd;
         mod by_number;
         mod child;
-        #[allow(dead_code)]
-        pub(crate) mod descriptors;
         mod null_signal;
         pub(crate) use bsd::{CALL, Mark, is_sure_to_live, sight};
         pub(crate) use by_number::View;
@@ -56,8 +54,6 @@ cfg_if::cfg_if! {
     } else if #[cfg(any(target_os = "netbsd", target_os = "openbsd"))] {
         mod bsd;
         mod by_number;
-        #[allow(dead_code)]
-        pub(crate) mod descriptors;
         mod null_signal;
         pub(crate) use bsd::{CALL, Mark, is_sure_to_live, sight};
         use bsd::child;
@@ -66,7 +62,6 @@ cfg_if::cfg_if! {
     } else if #[cfg(any(target_os = "illumos", target_os = "solaris"))] {
         mod by_number;
         mod child;
-        pub(crate) mod descriptors;
         mod null_signal;
         mod psinfo_rules;
         mod solaris;

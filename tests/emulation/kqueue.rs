@@ -353,7 +353,9 @@ fn attach(pid: process::Pid, flags: ProcessEvents) -> Result<PidFd> {
     let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|exited| exited);
     match system() {
         System::DragonFly => {}
-        System::FreeBsd if has_exited => is_exiting_for(mark(pid), A_WHILE),
+        System::FreeBsd if has_exited => {
+            is_exiting_for(mark(pid), A_WHILE);
+        }
         System::FreeBsd => {}
         _ if has_exited => {
             is_exiting_for(mark(pid), A_WHILE);

@@ -41,16 +41,14 @@ pub(crate) fn mark(pid: Pid) -> Option<Mark> {
 static EXITING: LazyLock<Mutex<HashMap<Mark, Instant>>> = LazyLock::new(Mutex::default);
 
 /// Once for each process: it is a zombie after that.
-pub(crate) fn is_exiting_for(mark: Option<Mark>, time: Duration) {
-    let Some(mark) = mark else { return };
-    let until = Instant::now() + time;
-    EXITING.lock().unwrap().entry(mark).or_insert(until);
+pub(crate) fn is_exiting_for(mark: Option<Mark>, time: Duration) -> bool {
+    let now = Instant::now();
+    mark.is_some_and(|mark| now < *EXITING.lock().unwrap().entry(mark).or_insert(now + time))
 }
 
+/// Of one that has exited: if it is not known to be exiting, it is seen to be a zombie.
 fn is_exiting(mark: Option<Mark>) -> bool {
-    let exiting = EXITING.lock().unwrap();
-    mark.and_then(|mark| exiting.get(&mark))
-        .is_some_and(|&until| Instant::now() < until)
+    is_exiting_for(mark, Duration::ZERO)
 }
 
 pub(crate) fn is_strangers(pid: Pid) -> bool {
@@ -116,9 +114,9 @@ pub(crate) mod child {
 
     pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
         let pid = Pid::new(child.id()).expect("a pid");
-        match is_exiting(mark(pid)) {
-            true => Ok(None),
-            false => linux_child::try_wait(child),
+        match peek_child(pid) {
+            Child::Running => Ok(None),
+            _ => linux_child::try_wait(child),
         }
     }
 }
