@@ -47,7 +47,7 @@ mod linux {
     fn look_at_a_running_child(criterion: &mut Criterion) {
         let mut child = running();
         let pid = child.id();
-        let mut process = Process::open(pid).expect("it runs");
+        let process = Process::open(pid).expect("it runs");
         let mut group = criterion.benchmark_group("look at a running child");
         group.bench_function("bare waitid", |bencher| {
             bencher.iter(|| bare_waitid(&child))

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if processes[0].backend() != Backend::Polling {
         processes.push(Process::open_with(us, Backend::Polling)?);
     }
-    for mut process in processes {
+    for process in processes {
         let before = getrusage(UsageWho::RUSAGE_SELF)?;
         assert_eq!(process.wait_timeout(timeout)?, None);
         let after = getrusage(UsageWho::RUSAGE_SELF)?;

@@ -81,7 +81,7 @@ fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>>
         return Ok(None);
     }
     let mut pace = Pace::default();
-    let mut process = match Process::open(child.id()) {
+    let process = match Process::open(child.id()) {
         // Somebody else has reaped it since the look: for `try_wait` to say.
         Err(Error::NotFound { .. }) => return deadline.poll(&mut pace, || probe::try_wait(child)),
         opened => opened?,

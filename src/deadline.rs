@@ -98,20 +98,31 @@ impl Deadline {
         pace: &mut Pace,
         mut look: impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
+        self.poll_in_turn(|when| pace.turn(when, &mut look))
+    }
+
+    /// The same, when others look at the same pace: each turn looks or says how long to
+    /// pause.
+    pub(crate) fn poll_in_turn<T, E>(
+        self,
+        mut turn: impl FnMut(When) -> Result<Turn<T>, E>,
+    ) -> Result<Option<T>, E> {
         loop {
             // Read the clock, look, enforce the deadline, in this order: what
             // happened in time is then found even if we wake up late.
             let is_over = self.has_passed();
-            if self == Deadline::Now || pace.is_due() || (is_over && pace.allows_a_look()) {
-                if let Some(found) = pace.round(&mut look)? {
-                    return Ok(Some(found));
+            let when = match (self, is_over) {
+                (Deadline::Now, _) => When::Now,
+                (_, true) => When::Affordable,
+                (_, false) => When::Due,
+            };
+            match turn(when)? {
+                Turn::Found(found) => return Ok(Some(found)),
+                Turn::Pause(_) if is_over => return Ok(None),
+                Turn::Pause(pause) => {
+                    thread::sleep(self.left().map_or(pause, |left| left.min(pause)));
                 }
             }
-            if is_over {
-                return Ok(None);
-            }
-            let pause = pace.until_due();
-            thread::sleep(self.left().map_or(pause, |left| left.min(pause)));
         }
     }
 
@@ -120,6 +131,22 @@ impl Deadline {
             thread::sleep(self.left().unwrap_or(LONGEST_SLEEP));
         }
     }
+}
+
+/// When a turn is to look: at once, if it costs no more than a tenth of the time, or if its
+/// pause has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Now,
+    Affordable,
+    Due,
+}
+
+/// What has come of a turn.
+#[derive(Debug)]
+pub(crate) enum Turn<T> {
+    Found(T),
+    Pause(Duration),
 }
 
 /// When to look again. The pauses are short at first, as most waits are for
@@ -142,6 +169,20 @@ impl Pace {
     const REST: u32 = 14;
     /// What takes longer was interrupted, twice in a row.
     const DEAREST: Duration = Duration::from_millis(250);
+
+    pub(crate) fn turn<T, E>(
+        &mut self,
+        when: When,
+        look: impl FnOnce() -> Result<Option<T>, E>,
+    ) -> Result<Turn<T>, E> {
+        let looks = match when {
+            When::Now => true,
+            When::Affordable => self.is_due() || self.allows_a_look(),
+            When::Due => self.is_due(),
+        };
+        let found = if looks { self.round(look)? } else { None };
+        Ok(found.map_or_else(|| Turn::Pause(self.until_due()), Turn::Found))
+    }
 
     /// Looks.
     pub(crate) fn round<T>(&mut self, look: impl FnOnce() -> T) -> T {

@@ -66,6 +66,21 @@ impl Exit {
         }
     }
 
+    /// Whether it is known to have exited with code 0. An unknown status is no success.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
+    /// let child = Command::new(command).spawn()?;
+    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
+    /// assert!(exit.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn success(&self) -> bool {
+        self.code() == Some(0)
+    }
+
     /// The exit code. `None`: a signal ended the process, or its status is
     /// unknown.
     ///
@@ -127,6 +142,13 @@ mod tests {
         let exit = Exit::from_raw(3 << 8);
         assert_eq!((exit.code(), exit.signal()), (Some(3), None));
         assert_eq!(exit.to_string(), "exited with code 3");
+    }
+
+    #[test]
+    fn only_a_known_zero_is_success() {
+        assert!(Exit::from_raw(0).success());
+        let others = [Exit::from_raw(1 << 8), Exit::from_raw(9), Exit::UNKNOWN];
+        assert!(!others.iter().any(Exit::success));
     }
 
     #[test]

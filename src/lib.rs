@@ -85,6 +85,7 @@ mod pid;
 mod probe;
 mod process;
 mod set;
+mod signals;
 
 pub use crate::{
     all::{WaitAll, wait_all, wait_any},

@@ -7,6 +7,7 @@ use crate::{
     deadline::Deadline,
     pid::Pid,
     probe::{self, Child, Keep},
+    signals,
 };
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
@@ -14,6 +15,7 @@ use std::os::fd::BorrowedFd;
 use std::os::windows::io::BorrowedHandle;
 use std::{
     io,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -84,8 +86,9 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 /// an open `/proc/PID/stat` on Linux, and [else](crate#what-stands-for-a-process) by its
 /// pid together with its start time, if the OS tells that.
 ///
-/// Once it has exited, every later call answers the same [`Exit`]. Dropping it
-/// does nothing to the process.
+/// Shared freely: any number of threads may wait for it, each until its own deadline,
+/// while another one kills it. Once it has exited, every call answers the same [`Exit`].
+/// Dropping it does nothing to the process.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -93,7 +96,7 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 /// use std::{process::Command, time::Duration};
 ///
 /// let mut child = Command::new("sleep").arg("60").spawn()?;
-/// let mut process = Process::open(child.id())?;
+/// let process = Process::open(child.id())?;
 /// assert_eq!(process.try_wait()?, None);
 /// assert_eq!(process.wait_timeout(Duration::from_millis(10))?, None);
 ///
@@ -108,19 +111,19 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
-    waiting: Waiting,
-    exit: Option<Exit>,
+    /// What it was opened with, kept after a fall to polling: it can still be sent signals.
+    event: Option<Event>,
+    /// Whether to fall back if events fail.
+    or_polling: bool,
+    polled: OnceLock<Polled>,
+    exit: OnceLock<Exit>,
 }
 
 #[derive(Debug)]
-enum Waiting {
-    /// `or_polling`: whether to fall back if it fails.
-    Event { event: Event, or_polling: bool },
-    /// `cause`: why it has to be polled, if it was not asked for.
-    Polling {
-        polling: Polling,
-        cause: Option<io::Error>,
-    },
+struct Polled {
+    polling: Polling,
+    /// Why it has to be polled, if it was not asked for.
+    cause: Option<io::Error>,
 }
 
 impl Process {
@@ -137,7 +140,7 @@ impl Process {
     pub fn open(pid: u32) -> Result<Process, Error> {
         let pid = Pid::new(pid)?;
         match Event::open(pid) {
-            Ok(event) => Ok(Process::waiting_for(event, pid, true)),
+            Ok(event) => Ok(Process::new(pid, Some(event), true)),
             // Among the causes is "no such process": some kernels say so of
             // processes that are just exiting, or of zombies. The probe knows.
             Err(cause) => Process::polled(pid, Some(cause)),
@@ -162,7 +165,7 @@ impl Process {
             return Err(Error::Unsupported { backend });
         }
         let cause = match Event::open(known) {
-            Ok(event) => return Ok(Process::waiting_for(event, known, false)),
+            Ok(event) => return Ok(Process::new(known, Some(event), false)),
             Err(cause) => cause,
         };
         if Event::is_unavailable(&cause) {
@@ -174,11 +177,13 @@ impl Process {
         }
     }
 
-    fn waiting_for(event: Event, pid: Pid, or_polling: bool) -> Process {
+    fn new(pid: Pid, event: Option<Event>, or_polling: bool) -> Process {
         Process {
             pid,
-            waiting: Waiting::Event { event, or_polling },
-            exit: None,
+            event,
+            or_polling,
+            polled: OnceLock::new(),
+            exit: OnceLock::new(),
         }
     }
 
@@ -187,9 +192,9 @@ impl Process {
         let opened = opened.map_err(Error::os(probe::CALL, pid.get()))?;
         let (polling, exit) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
         Ok(Process {
-            pid,
-            waiting: Waiting::Polling { polling, cause },
-            exit,
+            polled: Polled { polling, cause }.into(),
+            exit: exit.map(OnceLock::from).unwrap_or_default(),
+            ..Process::new(pid, None, false)
         })
     }
 
@@ -202,20 +207,22 @@ impl Process {
     /// What a wait uses now. It may turn to [`Backend::Polling`] in the middle
     /// of a wait, but never back.
     pub fn backend(&self) -> Backend {
-        match &self.waiting {
-            Waiting::Event { .. } => Event::BACKEND.unwrap_or(Backend::Polling),
-            Waiting::Polling { .. } => Backend::Polling,
+        match self.events() {
+            Some(_) => Event::BACKEND.unwrap_or(Backend::Polling),
+            None => Backend::Polling,
         }
+    }
+
+    /// `None`: it is polled.
+    fn events(&self) -> Option<&Event> {
+        self.event.as_ref().filter(|_| self.polled.get().is_none())
     }
 
     /// Why the process is polled, where it had to be: the OS's answer to the
     /// attempt to wait by events. `None` if it waits by events, or was opened
     /// with [`Backend::Polling`].
     pub fn fallback_cause(&self) -> Option<&io::Error> {
-        match &self.waiting {
-            Waiting::Polling { cause, .. } => cause.as_ref(),
-            Waiting::Event { .. } => None,
-        }
+        self.polled.get()?.cause.as_ref()
     }
 
     /// Whether the process has exited by now: `Ok(None)` if it has not.
@@ -224,7 +231,7 @@ impl Process {
     ///
     /// [`Error::Os`] only where polling fails as well, or was ruled out by
     /// [`open_with`](Process::open_with).
-    pub fn try_wait(&mut self) -> Result<Option<Exit>, Error> {
+    pub fn try_wait(&self) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::Now)
     }
 
@@ -233,7 +240,7 @@ impl Process {
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).
-    pub fn wait(&mut self) -> Result<Exit, Error> {
+    pub fn wait(&self) -> Result<Exit, Error> {
         loop {
             if let Some(exit) = self.wait_until(Deadline::Never)? {
                 return Ok(exit);
@@ -247,7 +254,7 @@ impl Process {
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Exit>, Error> {
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::after(timeout))
     }
 
@@ -257,7 +264,7 @@ impl Process {
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).
-    pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<Exit>, Error> {
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::at(deadline))
     }
 
@@ -270,23 +277,133 @@ impl Process {
     /// process exited.
     #[cfg(unix)]
     pub fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.waiting {
-            Waiting::Event { event, .. } => event.as_event_fd(),
-            Waiting::Polling { .. } => None,
-        }
+        self.events()?.as_event_fd()
     }
 
     /// The process handle, which is signalled once the process has exited, for
     /// waits of one's own. `None` where the process is polled.
     #[cfg(windows)]
     pub fn as_event_handle(&self) -> Option<BorrowedHandle<'_>> {
-        match &self.waiting {
-            Waiting::Event { event, .. } => Some(event.as_handle()),
-            Waiting::Polling { .. } => None,
-        }
+        Some(self.events()?.as_handle())
     }
 
-    pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<Exit>, Error> {
+    /// Ends the process at once: `SIGKILL` on Unix, `TerminateProcess` with the code 1 on
+    /// Windows.
+    ///
+    /// It is no error if it has exited already. That the process is gone when this returns
+    /// is not said: wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the system refuses it, which names the call and the reason.
+    ///
+    /// ```
+    /// # let sleep = if cfg!(windows) { ["ping", "-n", "60", "localhost"] } else { ["sleep", "60", "", ""] };
+    /// # let sleep: Vec<_> = sleep.into_iter().filter(|it| !it.is_empty()).collect();
+    /// use procwait::Process;
+    /// use std::process::{Command, Stdio};
+    ///
+    /// # let mut command = Command::new(sleep[0]);
+    /// # command.args(&sleep[1..]);
+    /// let mut child = command.stdout(Stdio::null()).spawn()?;
+    /// let process = Process::open(child.id())?; // any pid would do
+    /// process.kill()?;
+    /// assert!(!process.wait()?.success());
+    /// process.kill()?; // has exited, and that is all right
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kill(&self) -> Result<(), Error> {
+        #[cfg(unix)]
+        return self.send_signal(signals::KILL).map(drop);
+        #[cfg(windows)]
+        signals::kill(
+            self.pid,
+            || self.try_wait().map(|exit| exit.is_some()),
+            || match &self.event {
+                Some(event) => event.kill(),
+                None => self.polling().map_or(Ok(()), Polling::kill),
+            },
+        )
+    }
+
+    /// Sends it this signal; `Ok(false)` if it has exited, zombies included. The signal 0
+    /// is not sent, and only asks whether one could be.
+    ///
+    /// It never reaches another process that has been given the pid: it goes by the pidfd,
+    /// or by `/proc` if pidfds are denied. Where there is neither, as on macOS and the BSDs,
+    /// it goes by number right after a look whether the process is still there; if it is a
+    /// child that you have not reaped, its number cannot have changed hands.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the system refuses it: `EPERM` for what you may not signal, `EINVAL`
+    /// for what is no signal.
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let process = Process::open(child.id())?;
+    /// assert!(process.send_signal(15)?);
+    /// assert_eq!(process.wait()?.signal(), Some(15));
+    /// assert!(!process.send_signal(15)?, "it has exited");
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn send_signal(&self, signal: i32) -> Result<bool, Error> {
+        signals::send(
+            self.pid,
+            signal,
+            || self.try_wait().map(|exit| exit.is_some()),
+            || match (&self.event, self.polling()) {
+                (Some(event), _) => event.send_signal(signal),
+                (None, Some(polling)) => polling.send_signal(signal),
+                (None, None) => Ok(()),
+            },
+        )
+    }
+
+    /// Asks it to stop, and kills it if it does not: `SIGTERM`, then `SIGCONT`, as a stopped
+    /// process could not obey, then a wait for this long, then `SIGKILL`.
+    ///
+    /// `Some`: it has exited, within the time, or before. `None`: it was killed, which it
+    /// may take a while to die of, in an uninterruptible sleep for example. This never
+    /// takes longer than `grace`; wait as long as you care to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_signal`](Process::send_signal).
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::{process::Command, time::Duration};
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let process = Process::open(child.id())?;
+    /// let exit = match process.stop(Duration::from_secs(10))? {
+    ///     Some(exit) => exit,
+    ///     None => process.wait()?,
+    /// };
+    /// assert_eq!(exit.signal(), Some(15));
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn stop(&self, grace: Duration) -> Result<Option<Exit>, Error> {
+        let deadline = Deadline::after(grace);
+        if self.send_signal(signals::TERM)? {
+            self.send_signal(signals::CONT)?;
+            if self.wait_until(deadline)?.is_none() {
+                self.kill()?;
+            }
+        }
+        Ok(self.exit.get().copied())
+    }
+
+    pub(crate) fn wait_until(&self, deadline: Deadline) -> Result<Option<Exit>, Error> {
         loop {
             if !self.ended(deadline)? {
                 return Ok(None);
@@ -303,55 +420,64 @@ impl Process {
 
     /// Sleeps until the process has exited (true) or the deadline has passed. Whether
     /// it has exited indeed, [`exit`](Process::exit) knows.
-    pub(crate) fn ended(&mut self, deadline: Deadline) -> Result<bool, Error> {
-        if self.exit.is_some() {
+    pub(crate) fn ended(&self, deadline: Deadline) -> Result<bool, Error> {
+        if self.exit.get().is_some() {
             return Ok(true);
         }
-        if let Waiting::Event { event, .. } = &mut self.waiting {
+        if let Some(event) = self.events() {
             match event.wait(deadline) {
                 Ok(ended) => return Ok(ended),
-                Err(cause) => self.fall_back(cause)?,
+                Err(cause) => self.fall_back(event, cause)?,
             }
         }
-        if let (Waiting::Polling { polling, .. }, None) = (&mut self.waiting, self.exit) {
-            self.exit = polling
-                .wait(deadline)
-                .map_err(Error::os(probe::CALL, self.pid.get()))?;
+        if let (Some(polling), None) = (self.polling(), self.exit.get()) {
+            let exit = polling.wait(deadline);
+            self.has_exited(exit.map_err(Error::os(probe::CALL, self.pid.get()))?);
         }
-        Ok(self.exit.is_some())
+        Ok(self.exit.get().is_some())
     }
 
     /// How the process exited, once it has [`ended`](Process::ended). `None`: it has
     /// not.
-    pub(crate) fn exit(&mut self) -> Result<Option<Exit>, Error> {
-        if let (Waiting::Event { event, .. }, None) = (&self.waiting, self.exit) {
+    pub(crate) fn exit(&self) -> Result<Option<Exit>, Error> {
+        if let (Some(event), None) = (self.events(), self.exit.get()) {
             match event.exit() {
-                Ok(exit) => self.exit = exit,
-                Err(cause) => self.fall_back(cause)?,
+                Ok(exit) => self.has_exited(exit),
+                Err(cause) => self.fall_back(event, cause)?,
             }
         }
-        Ok(self.exit)
+        Ok(self.exit.get().copied())
     }
 
-    /// From events to polling, once they have failed.
-    fn fall_back(&mut self, cause: io::Error) -> Result<(), Error> {
-        let Waiting::Event { event, or_polling } = &self.waiting else {
-            return Ok(());
-        };
-        if !or_polling {
+    /// Whoever is the first to know, all answer what he found.
+    fn has_exited(&self, exit: Option<Exit>) {
+        if let Some(exit) = exit {
+            let _ = self.exit.set(exit);
+        }
+    }
+
+    fn polling(&self) -> Option<&Polling> {
+        self.polled.get().map(|polled| &polled.polling)
+    }
+
+    /// From events to polling, once they have failed. Of several who find out at the same
+    /// time the first one's is the polling that all go over to.
+    fn fall_back(&self, event: &Event, cause: io::Error) -> Result<(), Error> {
+        if !self.or_polling {
             return Err(Error::os(Event::WAIT, self.pid.get())(cause));
+        }
+        if self.polled.get().is_some() {
+            return Ok(());
         }
         let taken = Polling::take_over(self.pid, Keep::Always, || event.is_reaped());
         match taken.map_err(Error::os(probe::CALL, self.pid.get()))? {
             Ok(polling) => {
-                self.waiting = Waiting::Polling {
-                    polling,
-                    cause: Some(cause),
-                };
+                let cause = Some(cause);
+                let _ = self.polled.set(Polled { polling, cause });
             }
             Err(seen) => {
                 let exit = seen.or_else(|| event.exit().ok()?);
-                self.exit = Some(exit.unwrap_or(Exit::UNKNOWN));
+                self.has_exited(Some(exit.unwrap_or(Exit::UNKNOWN)));
             }
         }
         Ok(())

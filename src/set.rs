@@ -2,15 +2,16 @@
 
 use crate::{
     Error, Exit,
-    backend::{Fired, Member, Polling, Reactor, Token},
+    backend::{Event, Fired, Member, Polling, Reactor, Token},
     deadline::{Deadline, Pace},
     pid::Pid,
     probe::{self, Keep},
+    signals,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map},
     io, mem,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Processes that are waited for together: the next exit, whosever it is.
@@ -178,7 +179,8 @@ impl WaitSet {
         self.members.keys().copied()
     }
 
-    pub(crate) fn contains(&self, pid: u32) -> bool {
+    /// Whether the process `pid` is still waited for.
+    pub fn contains(&self, pid: u32) -> bool {
         self.members.contains_key(&pid)
     }
 
@@ -195,6 +197,89 @@ impl WaitSet {
     /// the place of `Ok(None)`, or comes at once if there are no others.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<(u32, Exit)>, Error> {
         self.wait_until(Deadline::from_timeout(timeout))
+    }
+
+    /// Waits for the next exit, until this deadline. One that has passed already only looks.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](WaitSet::wait).
+    pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<(u32, Exit)>, Error> {
+        self.wait_until(Deadline::at(deadline))
+    }
+
+    /// Kills this member, as [`Process::kill`](crate::Process::kill) does. It stays in the
+    /// set until its exit is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
+    /// the system refuses it.
+    pub fn kill(&self, pid: u32) -> Result<(), Error> {
+        #[cfg(unix)]
+        return self.send_signal(pid, signals::KILL).map(drop);
+        #[cfg(windows)]
+        {
+            let (known, entry) = self.member(pid)?;
+            let held = || match &entry.means {
+                Means::Event(member) => member.kill(),
+                Means::Polling(polling) => polling.kill(),
+                Means::Exited(..) => Ok(()),
+            };
+            signals::kill(known, || self.has_exited(pid, entry), held)
+        }
+    }
+
+    /// Sends this member a signal, as [`Process::send_signal`](crate::Process::send_signal)
+    /// does; `Ok(false)` if it has exited.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
+    /// the system refuses it.
+    ///
+    /// ```
+    /// use procwait::WaitSet;
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let mut set = WaitSet::new();
+    /// set.insert(child.id())?;
+    /// assert!(set.send_signal(child.id(), 15)?);
+    /// let (_, exit) = set.wait(None)?.expect("waits until it exits");
+    /// assert_eq!(exit.signal(), Some(15));
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn send_signal(&self, pid: u32, signal: i32) -> Result<bool, Error> {
+        let (known, entry) = self.member(pid)?;
+        let held = || match &entry.means {
+            Means::Event(member) => member.send_signal(signal),
+            Means::Polling(polling) => polling.send_signal(signal),
+            Means::Exited(..) => Ok(()),
+        };
+        signals::send(known, signal, || self.has_exited(pid, entry), held)
+    }
+
+    fn member(&self, pid: u32) -> Result<(Pid, &Entry), Error> {
+        match (Pid::new(pid), self.members.get(&pid)) {
+            (Ok(known), Some(entry)) => Ok((known, entry)),
+            _ => Err(Error::NotFound { pid }),
+        }
+    }
+
+    fn has_exited(&self, pid: u32, entry: &Entry) -> Result<bool, Error> {
+        let generation = entry.generation;
+        let (call, seen) = match &entry.means {
+            Means::Event(member) => {
+                let token = Token { pid, generation };
+                (Event::WAIT, self.events.has_exited(member, token))
+            }
+            Means::Polling(polling) => (probe::CALL, polling.look().map(|exit| exit.is_some())),
+            Means::Exited(..) => return Ok(true),
+        };
+        seen.map_err(Error::os(call, pid))
     }
 
     pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<(u32, Exit)>, Error> {
@@ -234,13 +319,13 @@ impl WaitSet {
         }
         while let Some(Fired { token, told }) = self.events.next() {
             // It may have been removed since, and perhaps inserted again.
-            let hash_map::Entry::Occupied(mut entry) = self.members.entry(token.pid) else {
+            let hash_map::Entry::Occupied(entry) = self.members.entry(token.pid) else {
                 continue;
             };
             if entry.get().generation != token.generation {
                 continue;
             }
-            let Means::Event(member) = &mut entry.get_mut().means else {
+            let Means::Event(member) = &entry.get().means else {
                 continue;
             };
             match member.exit(told) {
@@ -280,7 +365,7 @@ impl WaitSet {
             Ok(have_come) => {
                 self.events.have_failed = false;
                 if !have_come {
-                    self.events.ask(&mut self.members);
+                    self.events.ask(&self.members);
                 }
                 true
             }
@@ -326,7 +411,7 @@ impl WaitSet {
         };
         let known = Pid::new(pid)?;
         let generation = entry.generation;
-        let seen = match &mut entry.means {
+        let seen = match &entry.means {
             Means::Exited(..) => return Ok(()),
             Means::Event(member) => look_at_member(known, member)?,
             Means::Polling(polling) => {
@@ -359,7 +444,7 @@ enum Seen {
 /// And tries to have events for it, until all are refused.
 fn look_at_polled(
     pid: Pid,
-    polling: &mut Polling,
+    polling: &Polling,
     token: Token,
     events: &mut Events,
     tries_events: &mut bool,
@@ -386,7 +471,7 @@ fn look_at_polled(
 }
 
 /// By its own handle, or else from now on by polling.
-fn look_at_member(pid: Pid, member: &mut Member) -> Result<Seen, Error> {
+fn look_at_member(pid: Pid, member: &Member) -> Result<Seen, Error> {
     if let Ok(seen) = member.look() {
         return Ok(seen.map_or(Seen::AsBefore, Seen::Exited));
     }
@@ -431,11 +516,18 @@ impl Events {
         }
     }
 
-    fn ask(&mut self, members: &mut HashMap<u32, Entry>) {
+    fn has_exited(&self, member: &Member, token: Token) -> io::Result<bool> {
+        match &self.reactor {
+            Some(reactor) => reactor.has_exited(member, token),
+            None => Ok(false),
+        }
+    }
+
+    fn ask(&mut self, members: &HashMap<u32, Entry>) {
         if let Some(reactor) = &mut self.reactor {
-            reactor.ask(members.iter_mut().filter_map(|(&pid, entry)| {
+            reactor.ask(members.iter().filter_map(|(&pid, entry)| {
                 let generation = entry.generation;
-                match &mut entry.means {
+                match &entry.means {
                     Means::Event(member) => Some((Token { pid, generation }, member)),
                     Means::Polling(_) | Means::Exited(..) => None,
                 }

@@ -71,20 +71,20 @@ fn a_threads_id_is_no_processs() {
 #[test]
 fn a_dead_first_thread_is_no_exit() {
     let mut child = ready_helper("dead-leader 5", "dead");
-    let mut processes = held(child.id());
+    let processes = held(child.id());
     assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None);
-    for process in &mut processes {
+    for process in &processes {
         assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "{process:?}");
     }
     drop(child.stdin.take());
-    for process in &mut processes {
+    for process in &processes {
         process.wait().unwrap();
     }
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let pid = Pid::from_child(&child);
     let told = waitid(WaitId::Pid(pid), options).unwrap().unwrap();
     if told.exit_status() == Some(5) {
-        for process in &mut processes {
+        for process in &processes {
             assert_eq!(process.wait().unwrap().code(), Some(5), "{process:?}");
         }
     } else {
@@ -101,12 +101,12 @@ fn a_strangers_dead_first_thread() {
     assert_eq!(wait_pid(grandchild.pid, Some(SHORT)).unwrap(), None);
     grandchild.end();
     // While it is a zombie, and once it was reaped.
-    let mut processes = held(grandchild.pid);
-    for process in &mut processes {
+    let processes = held(grandchild.pid);
+    for process in &processes {
         let exit = process.wait().unwrap();
         assert!(matches!(exit.code(), Some(5) | None), "{exit:?}");
     }
-    let mut process = Process::open(grandchild.pid).unwrap();
+    let process = Process::open(grandchild.pid).unwrap();
     grandchild.reap();
     let exit = process.wait().unwrap();
     assert!(matches!(exit.code(), Some(5) | None), "{exit:?}");
@@ -118,12 +118,12 @@ fn a_name_like_the_fields_behind_it() {
         let mut child = ready_helper(&format!("named {name}"), "named");
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         assert!(stat.contains(name), "{stat:?}");
-        let mut processes = held(child.id());
-        for process in &mut processes {
+        let processes = held(child.id());
+        for process in &processes {
             assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "{process:?}");
         }
         drop(child.stdin.take());
-        for process in &mut processes {
+        for process in &processes {
             assert_eq!(process.wait().unwrap().code(), Some(7), "{process:?}");
         }
         child.wait().unwrap();
@@ -134,7 +134,7 @@ fn a_name_like_the_fields_behind_it() {
 fn a_reaped_strangers_status() {
     // Linux 6.15 and later tell it to whoever had a pidfd before.
     let mut grandchild = Grandchild::new("wait 7");
-    let mut process = Process::open(grandchild.pid).unwrap();
+    let process = Process::open(grandchild.pid).unwrap();
     grandchild.end();
     grandchild.reap();
     let exit = process.wait().unwrap();
@@ -173,7 +173,7 @@ fn a_core_dump_of_another_thread() {
 #[test]
 fn the_descriptor_is_for_reactors_and_not_for_children() {
     let mut child = helper("wait 3");
-    let mut process = Process::open(child.id()).unwrap();
+    let process = Process::open(child.id()).unwrap();
     let Some(fd) = process.as_event_fd() else {
         assert_eq!(process.backend(), Backend::Polling);
         return;
@@ -205,7 +205,7 @@ fn without_descriptors_it_polls() {
             Some(nix::libc::EMFILE)
         );
         assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None);
-        let mut process = Process::open(child.id()).unwrap();
+        let process = Process::open(child.id()).unwrap();
         assert_eq!(process.backend(), Backend::Polling);
         if had_pidfd {
             let cause = process.fallback_cause().unwrap();
@@ -243,7 +243,7 @@ fn no_descriptor_is_left_open() {
             assert_eq!(wait_pid(live.id(), timeout).unwrap(), None);
             Process::open(zombie.id()).unwrap().wait().unwrap();
         }
-        for process in &mut held(zombie.id()) {
+        for process in &held(zombie.id()) {
             process.wait().unwrap();
         }
         assert_eq!(open(), before);
@@ -270,7 +270,7 @@ fn a_descriptor_closed_behind_its_back() {
                 assert!(file.as_ref().is_none_or(|file| file.as_raw_fd() == number));
                 file
             };
-            let mut process = Process::open(child.id()).unwrap();
+            let process = Process::open(child.id()).unwrap();
             let file = close(&process);
             assert_eq!(process.try_wait().unwrap(), None);
             assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
@@ -278,7 +278,7 @@ fn a_descriptor_closed_behind_its_back() {
             let cause = process.fallback_cause().unwrap();
             assert_eq!(cause.raw_os_error(), Some(nix::libc::EBADF));
 
-            let mut strict = Process::open_with(child.id(), Backend::PidFd).unwrap();
+            let strict = Process::open_with(child.id(), Backend::PidFd).unwrap();
             let other_file = close(&strict);
             assert!(matches!(strict.try_wait(), Err(Error::Os { .. })));
             drop(strict);
@@ -321,14 +321,14 @@ fn children_with_another_exit_signal_without_proc() {
             let mut processes = held(child);
             processes.push(Process::open_with(child, Backend::Polling).unwrap());
             assert_eq!(wait_pid(child, Some(SHORT)).unwrap(), None);
-            for process in &mut processes {
+            for process in &processes {
                 assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "{process:?}");
             }
             let pid = nix::unistd::Pid::from_raw(child as i32);
             kill(pid, Signal::SIGKILL).unwrap();
             let exit = wait_pid(child, Some(LONG)).unwrap().unwrap();
             assert_eq!(exit.signal(), Some(9));
-            for process in &mut processes {
+            for process in &processes {
                 let exit = process.wait_timeout(LONG).unwrap().expect("is seen");
                 assert_eq!(exit.signal(), Some(9), "{process:?}");
             }

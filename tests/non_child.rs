@@ -22,7 +22,7 @@ fn alive() {
         wait_pid(grandchild.pid, Some(Duration::ZERO)).unwrap(),
         None
     );
-    for process in &mut held(grandchild.pid) {
+    for process in &held(grandchild.pid) {
         assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
         assert_eq!(process.try_wait().unwrap(), None);
     }
@@ -39,7 +39,7 @@ fn a_zombie_has_exited() {
     #[cfg(target_os = "linux")]
     assert_eq!(exit.code(), code);
     // It is still there, and was there to be opened.
-    for process in &mut held(grandchild.pid) {
+    for process in &held(grandchild.pid) {
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
         assert_code_or_unknown(exit, 7);
         #[cfg(target_os = "linux")]
@@ -51,10 +51,10 @@ fn a_zombie_has_exited() {
 #[test]
 fn reaped_before_the_look() {
     let mut grandchild = Grandchild::new("wait 7");
-    let mut processes = held(grandchild.pid);
+    let processes = held(grandchild.pid);
     grandchild.end();
     grandchild.reap();
-    for process in &mut processes {
+    for process in &processes {
         let exit = process.try_wait().unwrap().expect("has exited");
         assert_code_or_unknown(exit, 7);
         assert_eq!(process.wait().unwrap(), exit);
@@ -68,7 +68,7 @@ fn reaped_during_the_wait() {
         let pid = grandchild.pid;
         let mut waiters: Vec<_> = held(pid)
             .into_iter()
-            .map(|mut process| thread::spawn(move || process.wait_timeout(LONG)))
+            .map(|process| thread::spawn(move || process.wait_timeout(LONG)))
             .collect();
         waiters.push(thread::spawn(move || wait_pid(pid, Some(LONG))));
         grandchild.end();

@@ -141,17 +141,17 @@ fn without_proc() {
         for pid in [child.id(), grandchild.pid] {
             assert_eq!(wait_pid(pid, Some(Duration::ZERO)).unwrap(), None);
             assert_eq!(wait_pid(pid, Some(SHORT)).unwrap(), None);
-            for process in &mut common::held(pid) {
+            for process in &common::held(pid) {
                 assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
             }
         }
-        let mut polled = Process::open_with(grandchild.pid, Backend::Polling).unwrap();
+        let polled = Process::open_with(grandchild.pid, Backend::Polling).unwrap();
         drop(child.stdin.take());
         assert_eq!(wait_pid(child.id(), None).unwrap().unwrap().code(), Some(7));
-        for process in &mut common::held(child.id()) {
+        for process in &common::held(child.id()) {
             assert_eq!(process.wait().unwrap().code(), Some(7));
         }
-        let mut process = Process::open(grandchild.pid).unwrap();
+        let process = Process::open(grandchild.pid).unwrap();
         grandchild.end();
         if process.backend() == Backend::PidFd {
             // A zombie whose status nobody tells us.
@@ -177,11 +177,11 @@ fn a_proc_of_another_pid_namespace() {
         let mut child = helper("wait 7");
         let mut grandchild = Grandchild::new("wait 8");
         for pid in [child.id(), grandchild.pid] {
-            for process in &mut common::held(pid) {
+            for process in &common::held(pid) {
                 assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
             }
         }
-        let mut process = Process::open(grandchild.pid).unwrap();
+        let process = Process::open(grandchild.pid).unwrap();
         grandchild.end();
         if process.backend() == Backend::PidFd {
             // Found in that /proc by its pid there; believed from Linux 5.17 on.
@@ -190,7 +190,7 @@ fn a_proc_of_another_pid_namespace() {
             assert_eq!(exit.code(), code);
         }
         drop(child.stdin.take());
-        for process in &mut common::held(child.id()) {
+        for process in &common::held(child.id()) {
             assert_eq!(process.wait().unwrap().code(), Some(7));
         }
     });

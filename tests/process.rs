@@ -12,8 +12,8 @@ use std::{
 #[test]
 fn it_runs_and_then_it_has_exited() {
     let mut child = helper("wait 3");
-    let mut processes = held(child.id());
-    for process in &mut processes {
+    let processes = held(child.id());
+    for process in &processes {
         assert_eq!(process.pid(), child.id());
         assert_eq!(process.try_wait().unwrap(), None);
         let start = Instant::now();
@@ -24,7 +24,7 @@ fn it_runs_and_then_it_has_exited() {
         assert!(Instant::now() >= deadline);
     }
     drop(child.stdin.take());
-    for process in &mut processes {
+    for process in &processes {
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
         assert_code(process, exit, 3);
     }
@@ -35,7 +35,7 @@ fn it_runs_and_then_it_has_exited() {
 fn once_exited_it_always_answers_the_same() {
     let mut child = helper("exit 5");
     let pid = child.id();
-    for process in &mut held(pid) {
+    for process in &held(pid) {
         let exit = process.wait().unwrap();
         assert_code(process, exit, 5);
         assert_eq!(process.try_wait().unwrap(), Some(exit));
@@ -43,12 +43,12 @@ fn once_exited_it_always_answers_the_same() {
         assert_eq!(process.wait_deadline(Instant::now()).unwrap(), Some(exit));
         assert_eq!(process.wait().unwrap(), exit);
     }
-    let mut processes = held(pid);
-    for process in &mut processes {
+    let processes = held(pid);
+    for process in &processes {
         process.wait().unwrap();
     }
     child.wait().unwrap();
-    for process in &mut processes {
+    for process in &processes {
         let exit = process.wait().unwrap();
         assert_code(process, exit, 5);
         assert_eq!(process.pid(), pid);
@@ -58,14 +58,14 @@ fn once_exited_it_always_answers_the_same() {
 #[test]
 fn a_passed_deadline_only_looks() {
     let mut child = helper("wait 8");
-    let mut processes = held(child.id());
+    let processes = held(child.id());
     let passed = Instant::now();
-    for process in &mut processes {
+    for process in &processes {
         assert_eq!(process.wait_deadline(passed).unwrap(), None);
     }
     drop(child.stdin.take());
     exit_of(child.id());
-    for process in &mut processes {
+    for process in &processes {
         let exit = process.wait_deadline(passed).unwrap().unwrap();
         assert_code(process, exit, 8);
     }
@@ -75,9 +75,9 @@ fn a_passed_deadline_only_looks() {
 #[test]
 fn reaped_before_the_look() {
     let mut child = helper("wait 7");
-    let mut processes = held(child.id());
+    let processes = held(child.id());
     child.wait().unwrap();
-    for process in &mut processes {
+    for process in &processes {
         let exit = process.try_wait().unwrap().expect("has exited");
         // Its status is known or not, but not another.
         assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
@@ -88,7 +88,7 @@ fn reaped_before_the_look() {
 #[test]
 fn it_moves_between_threads() {
     let mut child = helper("wait 2");
-    let wait = |mut process: Process| {
+    let wait = |process: Process| {
         thread::spawn(move || {
             let exit = process.wait().unwrap();
             assert_code(&process, exit, 2);

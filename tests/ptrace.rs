@@ -42,7 +42,7 @@ fn a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout() {
     let test = "a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout";
     let mut child = helper("wait 7");
     let pid = child.id();
-    let mut polled = Process::open_with(pid, Backend::Polling).unwrap();
+    let polled = Process::open_with(pid, Backend::Polling).unwrap();
     let mut set = WaitSet::new();
     set.insert(pid).unwrap();
     let mut tracer = Told::new(&format!("trace {pid}"));
@@ -58,7 +58,7 @@ fn a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout() {
         assert_eq!(wait_pid(pid, Some(timeout)).unwrap(), Some(exit));
         let sorted = wait_all([pid], Some(timeout)).unwrap();
         assert_eq!(sorted.exited, [(pid, exit)]);
-        for process in &mut common::held(pid) {
+        for process in &common::held(pid) {
             assert_eq!(process.wait_timeout(timeout).unwrap(), Some(exit));
         }
     }
@@ -73,7 +73,7 @@ fn a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout() {
 fn a_child_that_we_trace_has_not_exited_when_it_stops() {
     let mut child = helper("trace-me 7");
     let pid = child.id();
-    let mut processes = common::held(pid);
+    let processes = common::held(pid);
     let mut set = WaitSet::new();
     set.insert(pid).unwrap();
     let stat = format!("/proc/{pid}/stat");
@@ -83,14 +83,14 @@ fn a_child_that_we_trace_has_not_exited_when_it_stops() {
     for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
         assert_eq!(wait_pid(pid, Some(timeout)).unwrap(), None);
         assert_eq!(wait_all([pid], Some(timeout)).unwrap().running, [pid]);
-        for process in &mut processes {
+        for process in &processes {
             assert_eq!(process.wait_timeout(timeout).unwrap(), None, "{process:?}");
         }
         assert_eq!(set.wait(Some(timeout)).unwrap(), None);
         assert_eq!(child.wait_timeout(timeout).unwrap(), None);
     }
     // Untimed, polling sleeps as well.
-    let mut polled = Process::open_with(pid, Backend::Polling).unwrap();
+    let polled = Process::open_with(pid, Backend::Polling).unwrap();
     let waiter = thread::spawn(move || {
         let exit = polled.wait().unwrap();
         (exit, cpu_time())
@@ -100,7 +100,7 @@ fn a_child_that_we_trace_has_not_exited_when_it_stops() {
     let (exit, cpu) = waiter.join().unwrap();
     assert!(cpu < Duration::from_millis(250), "it spins: {cpu:?}");
     assert_eq!(exit.code(), Some(7));
-    for process in &mut processes {
+    for process in &processes {
         assert_eq!(process.wait().unwrap().code(), Some(7));
     }
     assert_eq!(set.wait(None).unwrap(), Some((pid, exit)));

@@ -55,12 +55,12 @@ fn the_old_ones_exit_and_never_the_new_ones() {
     in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let old = helper("wait 7");
         let pid = old.id();
-        let mut processes = [
+        let processes = [
             Process::open(pid).unwrap(),
             Process::open_with(pid, Backend::Polling).unwrap(),
         ];
         let mut new = reuse(old);
-        for process in &mut processes {
+        for process in &processes {
             let exit = process.try_wait().unwrap().expect("has exited");
             assert!(matches!(exit.code(), Some(7) | None), "{process:?}");
         }
@@ -68,7 +68,7 @@ fn the_old_ones_exit_and_never_the_new_ones() {
         assert_eq!(wait_pid(pid, Some(SHORT)).unwrap(), None);
         drop(new.stdin.take());
         assert_eq!(wait_pid(pid, None).unwrap().unwrap().code(), Some(8));
-        for process in &mut processes {
+        for process in &processes {
             let exit = process.wait().unwrap();
             assert!(matches!(exit.code(), Some(7) | None), "{process:?}");
         }
@@ -79,7 +79,7 @@ fn the_old_ones_exit_and_never_the_new_ones() {
 fn polled_while_the_new_one_is_a_zombie() {
     in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let old = helper("wait 7");
-        let mut process = Process::open_with(old.id(), Backend::Polling).unwrap();
+        let process = Process::open_with(old.id(), Backend::Polling).unwrap();
         let mut new = reuse(old);
         drop(new.stdin.take());
         wait_pid(new.id(), None).unwrap().unwrap();
@@ -98,7 +98,7 @@ fn success_is_not_looked_up_by_the_number() {
     in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let mut old = helper("wait 0");
         let pid = old.id();
-        let mut process = Process::open(pid).unwrap();
+        let process = Process::open(pid).unwrap();
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
         old.wait().unwrap();
@@ -176,7 +176,7 @@ fn opened_without_descriptors() {
             let old = helper("wait 7");
             let pid = old.id();
             setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
-            let mut process = Process::open(pid).unwrap();
+            let process = Process::open(pid).unwrap();
             let mut set = WaitSet::new();
             set.insert(pid).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
@@ -241,14 +241,14 @@ fn given_away_at_once() {
         for _ in 0..50 {
             let mut old = helper("wait 7");
             let (pid, start) = (old.id(), start_time(old.id()));
-            let mut processes = [
+            let processes = [
                 Process::open(pid).unwrap(),
                 Process::open_with(pid, Backend::Polling).unwrap(),
             ];
             old.wait().unwrap();
             let new = helper_with_pid(pid, "wait 8");
             same += u32::from(start_time(pid) == start);
-            for process in &mut processes {
+            for process in &processes {
                 let exit = process.try_wait().unwrap().expect("has exited");
                 assert!(matches!(exit.code(), Some(7) | None), "{process:?}");
             }

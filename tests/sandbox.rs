@@ -64,7 +64,7 @@ fn without_pidfd_open_it_polls() {
         in_a_sandbox(&[libc::SYS_pidfd_open], errno, move |errno| {
             let mut child = helper("wait 7");
             assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None);
-            let mut process = Process::open(child.id()).unwrap();
+            let process = Process::open(child.id()).unwrap();
             assert_eq!(process.backend(), Backend::Polling);
             let cause = process.fallback_cause().unwrap();
             assert_eq!(cause.raw_os_error(), Some(errno));
@@ -99,7 +99,7 @@ fn without_poll_it_falls_back_in_mid_wait() {
     let code = codes_are_shown("without_poll_it_falls_back_in_mid_wait").then_some(7);
     in_a_sandbox(&[libc::SYS_ppoll], libc::EPERM, move |errno| {
         let mut grandchild = Grandchild::new("wait 7");
-        let mut process = Process::open(grandchild.pid).unwrap();
+        let process = Process::open(grandchild.pid).unwrap();
         assert_eq!(process.backend(), Backend::PidFd);
         assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
         assert_eq!(process.backend(), Backend::Polling);
@@ -109,13 +109,13 @@ fn without_poll_it_falls_back_in_mid_wait() {
         assert_eq!(process.wait().unwrap().code(), code);
 
         // One that was opened before its exit, and reaped before the fall.
-        let mut strict = Process::open_with(std::process::id(), Backend::PidFd).unwrap();
+        let strict = Process::open_with(std::process::id(), Backend::PidFd).unwrap();
         match strict.try_wait().unwrap_err() {
             Error::Os { call, .. } => assert_eq!(call, "ppoll"),
             error => panic!("{error}"),
         }
         let mut grandchild = Grandchild::new("wait 7");
-        let mut process = Process::open(grandchild.pid).unwrap();
+        let process = Process::open(grandchild.pid).unwrap();
         grandchild.end();
         grandchild.reap();
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
@@ -279,7 +279,7 @@ fn polling_takes_a_tenth_of_a_core_at_most() {
         for helper in &helpers {
             set.insert(helper.id()).unwrap();
         }
-        let mut single = Process::open(helpers[0].id()).unwrap();
+        let single = Process::open(helpers[0].id()).unwrap();
         for timeout in [1, 10].map(Duration::from_millis) {
             let of_set = share_of_a_core(|| {
                 assert_eq!(set.wait(Some(timeout)).unwrap(), None);

@@ -27,7 +27,7 @@ fn a_thread_with_descriptors_of_its_own() {
         let number = |process: &Process| process.as_event_fd().map(|fd| fd.as_raw_fd());
         let thread = thread::spawn(move || {
             unshare(CloneFlags::CLONE_FILES).unwrap();
-            let mut process = Process::open(pid).unwrap();
+            let process = Process::open(pid).unwrap();
             send.send(number(&process)).unwrap();
             let _ = ended.recv();
             process.wait().unwrap()
@@ -68,7 +68,7 @@ fn execve_by_another_thread_is_no_exit() {
     processes.push(Process::open_with(child.id(), Backend::Polling).unwrap());
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(2) {
-        for process in &mut processes {
+        for process in &processes {
             assert_eq!(process.try_wait().unwrap(), None, "{process:?}");
         }
     }

@@ -26,7 +26,7 @@ fn nix_pid(pid: u32) -> Pid {
 fn signals() {
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGUSR1] {
         let mut child = helper("ignore-stdin");
-        let mut processes = held(child.id());
+        let processes = held(child.id());
         kill(nix_pid(child.id()), signal).unwrap();
         let exit = wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
         assert_eq!(exit.signal(), Some(signal as i32));
@@ -35,7 +35,7 @@ fn signals() {
             exit.to_string(),
             format!("killed by signal {}", signal as i32)
         );
-        for process in &mut processes {
+        for process in &processes {
             assert_eq!(process.wait().unwrap(), exit);
         }
         assert_eq!(exit.status(), Some(child.wait().unwrap()));
@@ -47,9 +47,9 @@ fn the_core_dump_flag() {
     let directory = std::env::temp_dir().join(format!("procwait-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
     let mut child = spawn(helper_command("abort").current_dir(&directory));
-    let mut processes = held(child.id());
+    let processes = held(child.id());
     let exit = wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
-    for process in &mut processes {
+    for process in &processes {
         assert_eq!(process.wait().unwrap(), exit);
     }
     let status = child.wait().unwrap();
@@ -67,10 +67,10 @@ fn the_core_dump_flag() {
 fn stopped_is_not_exited() {
     let mut child = helper("wait 3");
     let pid = nix_pid(child.id());
-    let mut processes = held(child.id());
-    let mut assert_alive = |state| {
+    let processes = held(child.id());
+    let assert_alive = |state| {
         assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None, "{state}");
-        for process in &mut processes {
+        for process in &processes {
             assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "{state}");
         }
     };
@@ -82,7 +82,7 @@ fn stopped_is_not_exited() {
     kill(pid, Signal::SIGCONT).unwrap();
     assert_alive("continued");
     drop(child.stdin.take());
-    for process in &mut processes {
+    for process in &processes {
         assert_eq!(process.wait().unwrap().code(), Some(3));
     }
     assert_eq!(child.wait().unwrap().code(), Some(3));
@@ -99,9 +99,9 @@ fn ignored_children_reap_themselves() {
         }
         for _ in 0..50 {
             let mut child = helper("wait 7");
-            let mut processes = held(child.id());
+            let processes = held(child.id());
             drop(child.stdin.take());
-            for process in &mut processes {
+            for process in &processes {
                 let exit = process.wait_timeout(LONG).unwrap().unwrap();
                 assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
             }
@@ -191,12 +191,12 @@ fn a_storm_of_signals_neither_cuts_a_wait_short_nor_stretches_it() {
         let timeout = Duration::from_millis(300);
         let mut child = helper("ignore-stdin");
         let pid = child.id();
-        let mut processes = held(pid);
+        let processes = held(pid);
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
         storm();
         in_the_storm(timeout, || wait_pid(pid, Some(timeout)).unwrap());
-        for process in &mut processes {
+        for process in &processes {
             in_the_storm(timeout, || process.wait_timeout(timeout).unwrap());
         }
         in_the_storm(timeout, || set.wait(Some(timeout)).unwrap());
@@ -210,7 +210,7 @@ fn a_storm_of_signals_neither_cuts_a_wait_short_nor_stretches_it() {
             }
             kill(nix_pid(pid), Signal::SIGKILL).unwrap();
         });
-        for process in &mut processes {
+        for process in &processes {
             assert_eq!(process.wait().unwrap().signal(), Some(9));
         }
         assert_eq!(wait_pid(pid, None).unwrap().unwrap().signal(), Some(9));

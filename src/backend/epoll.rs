@@ -98,7 +98,13 @@ impl Reactor {
     }
 
     /// Each exit has its event.
-    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a mut Member)>) {}
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>) {}
+
+    pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
+        let look = member.look().or_else(|_| member.exit(None));
+        look.map(|exit| exit.is_some())
+            .or_else(|error| member.is_reaped().ok_or(error))
+    }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
         self.fired.pop_front()
@@ -228,16 +234,20 @@ pub(crate) struct Member(PidFd);
 
 impl Member {
     /// `None`: it is still running, whatever the event said.
-    pub(crate) fn exit(&mut self, _: Option<i64>) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&self, _: Option<i64>) -> io::Result<Option<Exit>> {
         self.0.exit()
     }
 
     /// How it has exited, if it has, without any event.
-    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
         match self.0.wait(Deadline::Now)? {
             true => self.0.exit(),
             false => Ok(None),
         }
+    }
+
+    pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
+        self.0.send_signal(signal)
     }
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {

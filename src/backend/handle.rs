@@ -5,7 +5,7 @@ use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Sight},
+    probe::{self, Look, Sight, View},
 };
 use std::{
     io,
@@ -13,10 +13,11 @@ use std::{
     time::Duration,
 };
 use windows_sys::Win32::{
-    Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT},
+    Foundation::{STILL_ACTIVE, WAIT_OBJECT_0, WAIT_TIMEOUT},
     System::Threading::{
         GetExitCodeProcess, GetProcessId, INFINITE, OpenProcess, PROCESS_ACCESS_RIGHTS,
-        PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+        PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE,
+        TerminateProcess, WaitForSingleObject,
     },
 };
 
@@ -55,7 +56,7 @@ impl Handle {
         false
     }
 
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<bool> {
         deadline.sleep(|longest| {
             let milliseconds = longest.map_or(INFINITE, milliseconds);
             // SAFETY: the handle is open, and stays so as we borrow it.
@@ -70,14 +71,35 @@ impl Handle {
     /// Any code may be an exit code, 259 (`STILL_ACTIVE`) as well: to be asked
     /// once the handle was signalled.
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
+        Ok(Some(self.code().map_or(Exit::UNKNOWN, Exit::from_raw)))
+    }
+
+    /// `None`: we are not told.
+    fn code(&self) -> Option<u32> {
         let mut code = 0;
         // SAFETY: the handle is open, and the code is written to a place that
         // outlives the call.
         let told = unsafe { GetExitCodeProcess(self.0.as_raw_handle(), &mut code) };
-        Ok(Some(match told {
-            0 => Exit::UNKNOWN,
-            _ => Exit::from_raw(code),
-        }))
+        (told != 0).then_some(code)
+    }
+
+    /// The handle keeps the pid from being another's, so that it may be opened again.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        // SAFETY: the handle is open.
+        let pid = unsafe { GetProcessId(self.0.as_raw_handle()) };
+        let Ok(pid) = Pid::new(pid) else {
+            return Err(io::Error::last_os_error());
+        };
+        let denied = match open(pid, PROCESS_TERMINATE).and_then(terminate) {
+            Ok(()) => return Ok(()),
+            Err(denied) => denied,
+        };
+        // So it is of one that is ending already, whose code is known by then.
+        let is_ending = matches!(self.code(), Some(code) if code != STILL_ACTIVE as u32);
+        match is_ending || self.wait(Deadline::Now)? {
+            true => Ok(()),
+            false => Err(denied),
+        }
     }
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {
@@ -86,6 +108,25 @@ impl Handle {
 
     pub(crate) fn as_handle(&self) -> BorrowedHandle<'_> {
         self.0.as_handle()
+    }
+}
+
+/// One that has to be looked at: that it is the same, a look tells once it is open.
+pub(crate) fn kill_looked_at(view: &mut View) -> io::Result<()> {
+    let process = open(view.pid(), PROCESS_TERMINATE)?;
+    match view.look()? {
+        Look::Running => terminate(process),
+        Look::Gone | Look::Exited(_) => Ok(()),
+    }
+}
+
+/// As `std::process::Child::kill` does it.
+fn terminate(process: OwnedHandle) -> io::Result<()> {
+    const CODE: u32 = 1;
+    // SAFETY: the handle is open.
+    match unsafe { TerminateProcess(process.as_raw_handle(), CODE) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

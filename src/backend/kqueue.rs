@@ -20,6 +20,7 @@ use std::{
     mem::MaybeUninit,
     os::unix::net::UnixStream,
     process, ptr,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -68,8 +69,8 @@ pub(crate) struct Kqueue {
     process: Member,
     recheck: Recheck,
     last_word: LastWord,
-    /// The kernel tells it once.
-    exit: Option<Exit>,
+    /// The kernel tells it once, to one of those who wait.
+    exit: OnceLock<Exit>,
 }
 
 impl Kqueue {
@@ -80,12 +81,12 @@ impl Kqueue {
     pub(crate) fn open(pid: Pid) -> io::Result<Kqueue> {
         let queue = Queue::new()?;
         let registered = queue.register(pid, 0)?;
-        let mut kqueue = Kqueue {
+        let kqueue = Kqueue {
             queue,
             process: registered.member,
             recheck: Recheck::new(),
             last_word: LastWord::new()?,
-            exit: None,
+            exit: OnceLock::new(),
         };
         if let Some(event) = registered.event {
             kqueue.take(&event)?;
@@ -102,7 +103,7 @@ impl Kqueue {
         false
     }
 
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<bool> {
         loop {
             let until = self.recheck.comes_before(deadline);
             if until.sleep(|longest| self.take_within(longest))? {
@@ -123,31 +124,38 @@ impl Kqueue {
         }
     }
 
-    fn take_within(&mut self, longest: Option<Duration>) -> io::Result<bool> {
-        if self.exit.is_none() {
+    fn take_within(&self, longest: Option<Duration>) -> io::Result<bool> {
+        if self.exit.get().is_none() {
             let mut events = [MaybeUninit::uninit()];
             if let [event] = self.queue.wait(&mut events, longest)? {
                 self.take(event)?;
             }
         }
-        Ok(self.exit.is_some())
+        Ok(self.exit.get().is_some())
     }
 
-    fn take(&mut self, event: &Event) -> io::Result<()> {
+    fn take(&self, event: &Event) -> io::Result<()> {
         if let Some(data) = rules::exit_data(told(event), self.process.pid.get())? {
             self.has_exited(self.process.exit_told_by(data));
         }
         Ok(())
     }
 
-    fn has_exited(&mut self, exit: Exit) {
-        self.exit = Some(exit);
-        // To add it the kernels wait for memory, and nothing else can fail.
-        let _ = self.last_word.say(&self.queue);
+    /// First there is the exit, then others wake up for it.
+    fn has_exited(&self, exit: Exit) {
+        if self.exit.set(exit).is_ok() {
+            // To add it the kernels wait for memory, and nothing else can fail.
+            let _ = self.last_word.say(&self.queue);
+        }
     }
 
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
-        Ok(self.exit)
+        Ok(self.exit.get().copied())
+    }
+
+    /// Nothing but the number can be sent one.
+    pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// The kernel does not tell by the registration whether the pid was reused.
@@ -195,7 +203,7 @@ impl Queue {
             SecondLook::NullSignal => probe::exists(pid).ok(),
             SecondLook::Table => match View::open(pid, Keep::IfSpare) {
                 Ok(Some((opened, look))) => {
-                    view = Some(opened).filter(|_| rules::may_not_tell(system()));
+                    view = rules::may_not_tell(system()).then(|| opened.into());
                     Some(matches!(look, Look::Running))
                 }
                 Ok(None) => Some(false),
@@ -338,7 +346,8 @@ fn made_by_us() -> EventFilter {
 pub(crate) struct Reactor {
     queue: Queue,
     recheck: Recheck,
-    fired: VecDeque<Fired>,
+    /// Taken from the kernel, which tells it once.
+    fired: Mutex<VecDeque<Fired>>,
 }
 
 impl Reactor {
@@ -346,17 +355,14 @@ impl Reactor {
         Ok(Reactor {
             queue: Queue::new()?,
             recheck: Recheck::new(),
-            fired: VecDeque::new(),
+            fired: Mutex::default(),
         })
     }
 
     pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
         let registered = self.queue.register(pid, token.generation)?;
         self.take(registered.event.as_slice())?;
-        let in_time = rules::is_in_time(registered.was_running, || {
-            self.take_within(Some(Duration::ZERO))?;
-            Ok(self.has_fired(token))
-        });
+        let in_time = rules::is_in_time(registered.was_running, || self.has_fired(token));
         match in_time? {
             true => Ok(registered.member),
             false => Err(Errno::SRCH.into()),
@@ -379,24 +385,30 @@ impl Reactor {
             let _ = self.take(event.as_slice());
         }
         let pid = member.pid.get();
-        self.fired.retain(|fired| fired.token.pid != pid);
+        lock(&self.fired).retain(|fired| fired.token.pid != pid);
     }
 
     /// Sleeps until there is something for `next` (true), or the deadline or the time to
     /// `ask` (false).
     pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
         let until = self.recheck.comes_before(deadline);
-        until.sleep(|longest| self.take_within(longest))
+        until.sleep(|longest| {
+            if self.next_is_empty() {
+                self.take_within(longest)?;
+            }
+            Ok(!self.next_is_empty())
+        })
     }
 
-    fn take_within(&mut self, longest: Option<Duration>) -> io::Result<bool> {
+    /// How many it has taken.
+    fn take_within(&self, longest: Option<Duration>) -> io::Result<usize> {
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
         let events = self.queue.wait(&mut events, longest)?;
         self.take(events)?;
-        Ok(!self.fired.is_empty())
+        Ok(events.len())
     }
 
-    fn take(&mut self, events: &[Event]) -> io::Result<()> {
+    fn take(&self, events: &[Event]) -> io::Result<()> {
         for event in events {
             let exit = told(event);
             let Some(pid) = exit.of else { continue };
@@ -404,34 +416,44 @@ impl Reactor {
                 let generation = event.udata().addr() as u32;
                 let token = Token { pid, generation };
                 let told = Some(data);
-                self.fired.push_back(Fired { token, told });
+                lock(&self.fired).push_back(Fired { token, told });
             }
         }
         Ok(())
     }
 
     /// Looks at all members, once in a while, for exits that the kernel does not tell.
-    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a mut Member)>) {
+    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a Member)>) {
         if !self.recheck.is_due() {
             return;
         }
         let exited = members.filter_map(|(token, member)| member.look_again().and(Some(token)));
         let exited: Vec<Token> = exited.collect();
-        // What the kernel tells counts more, and may have come since.
-        let _ = self.take_within(Some(Duration::ZERO));
         for token in exited {
-            if !self.has_fired(token) {
-                self.fired.push_back(Fired { token, told: None });
+            // What the kernel tells counts more, and may have come since.
+            if !self.has_fired(token).unwrap_or(false) {
+                lock(&self.fired).push_back(Fired { token, told: None });
             }
         }
     }
 
-    fn has_fired(&self, token: Token) -> bool {
-        self.fired.iter().any(|fired| fired.token == token)
+    /// What the kernel has told up to now, or tells if it is asked.
+    fn has_fired(&self, token: Token) -> io::Result<bool> {
+        while self.take_within(Some(Duration::ZERO))? == BATCH {}
+        Ok(lock(&self.fired).iter().any(|fired| fired.token == token))
+    }
+
+    fn next_is_empty(&self) -> bool {
+        lock(&self.fired).is_empty()
     }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
-        self.fired.pop_front()
+        lock(&self.fired).pop_front()
+    }
+
+    /// Only the queue knows.
+    pub(crate) fn has_exited(&self, _: &Member, token: Token) -> io::Result<bool> {
+        self.has_fired(token)
     }
 }
 
@@ -441,12 +463,12 @@ pub(crate) struct Member {
     pid: Pid,
     asked: Asked,
     /// For what the kernel may not tell.
-    view: Option<View>,
+    view: Option<Mutex<View>>,
 }
 
 impl Member {
     /// How it exited, by the data of the event, or else by what it left behind.
-    pub(crate) fn exit(&mut self, told: Option<i64>) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&self, told: Option<i64>) -> io::Result<Option<Exit>> {
         Ok(match told {
             Some(data) => Some(self.exit_told_by(data)),
             None => self.look_again(),
@@ -458,7 +480,11 @@ impl Member {
     }
 
     /// Without the kqueue there is only the number.
-    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -467,8 +493,8 @@ impl Member {
     }
 
     /// `None`: it is not seen to have exited.
-    fn look_again(&mut self) -> Option<Exit> {
-        match self.view.as_mut()?.look().ok()? {
+    fn look_again(&self) -> Option<Exit> {
+        match lock(self.view.as_ref()?).look().ok()? {
             Look::Running => None,
             Look::Exited(exit) => Some(exit),
             Look::Gone => Some(Exit::UNKNOWN),
@@ -481,7 +507,7 @@ impl Member {
 #[derive(Debug)]
 struct Recheck {
     /// `None` where the kernel tells all.
-    last: Option<Instant>,
+    last: Option<Mutex<Instant>>,
 }
 
 impl Recheck {
@@ -489,27 +515,32 @@ impl Recheck {
 
     fn new() -> Recheck {
         Recheck {
-            last: rules::may_not_tell(system()).then(Instant::now),
+            last: rules::may_not_tell(system()).then(|| Instant::now().into()),
         }
     }
 
     fn comes_before(&self, deadline: Deadline) -> Deadline {
-        match self.last {
-            Some(last) => deadline.within(Recheck::INTERVAL.saturating_sub(last.elapsed())),
+        match &self.last {
+            Some(last) => deadline.within(Recheck::INTERVAL.saturating_sub(lock(last).elapsed())),
             None => deadline,
         }
     }
 
     /// And is not for another while.
-    fn is_due(&mut self) -> bool {
-        let is_due = self
-            .last
-            .is_some_and(|it| it.elapsed() >= Recheck::INTERVAL);
+    fn is_due(&self) -> bool {
+        let Some(last) = &self.last else { return false };
+        let mut last = lock(last);
+        let is_due = last.elapsed() >= Recheck::INTERVAL;
         if is_due {
-            self.last = Some(Instant::now());
+            *last = Instant::now();
         }
         is_due
     }
+}
+
+/// No code of ours panics while it holds one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn told(event: &Event) -> rules::Event {

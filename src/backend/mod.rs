@@ -6,6 +6,8 @@
 //!   its failure was not about this process;
 //! - `wait(deadline)` sleeps until its exit (true) or the deadline (false);
 //! - `exit()` is how it exited, once it has, or that it has not after all (`None`);
+//! - `send_signal(signal)`, or `kill()`, is for the process that is held, and fails where
+//!   nothing but its number can be sent one;
 //! - `is_reaped()` is whether its pid may have come to mean another process, if that can
 //!   be told;
 //! - `as_event_fd()`, or `as_handle()`, is what a reactor can wait for.
@@ -20,10 +22,15 @@
 //! - `next()` is an exit, by its token and with what the event told;
 //! - `Member::exit(told)` is how the process exited, or that it has not (`None`), and
 //!   `renew(member, token)` then waits for it again;
-//! - `Member::look()` is the same without any event, or an error if only events tell.
+//! - `has_exited(member, token)` is whether it has, as far as is known by now;
+//! - `Member::look()` is how, without any event, or an error if only events tell.
 
 use std::fmt;
 
+#[cfg(unix)]
+mod by_number;
+#[cfg(unix)]
+pub(crate) use by_number::kill;
 mod polling;
 pub(crate) use polling::Polling;
 

@@ -21,11 +21,15 @@ impl NoEvent {
         true
     }
 
-    pub(crate) fn wait(&mut self, _: Deadline) -> io::Result<bool> {
+    pub(crate) fn wait(&self, _: Deadline) -> io::Result<bool> {
         match *self {}
     }
 
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
+        match *self {}
+    }
+
+    pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
         match *self {}
     }
 
@@ -66,7 +70,11 @@ impl NoReactor {
         match *self {}
     }
 
-    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a mut NoMember)>) {
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a NoMember)>) {
+        match *self {}
+    }
+
+    pub(crate) fn has_exited(&self, _: &NoMember, _: Token) -> io::Result<bool> {
         match *self {}
     }
 
@@ -79,11 +87,15 @@ impl NoReactor {
 pub(crate) enum NoMember {}
 
 impl NoMember {
-    pub(crate) fn exit(&mut self, _: Option<i64>) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&self, _: Option<i64>) -> io::Result<Option<Exit>> {
         match *self {}
     }
 
-    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
+        match *self {}
+    }
+
+    pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
         match *self {}
     }
 

@@ -5,7 +5,7 @@ use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{descriptors::Descriptor, procfs, zombie_exit_of_pidfd},
+    probe::{descriptors::Descriptor, procfs, send_signal, zombie_exit_of_pidfd},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -44,7 +44,7 @@ impl PidFd {
 
     /// Readable may be said for a moment of a process that lives, while another of its
     /// threads takes the place of the first one, in `execve`: `exit` knows.
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<bool> {
         deadline.sleep(|longest| Ok(self.is_readable_within(longest)?))
     }
 
@@ -84,6 +84,10 @@ impl PidFd {
         // field means nothing. Untouched, it is a sandbox that only feigned success.
         let is_told = info.mask & PIDFD_INFO_EXIT != 0 && info.exit_code != NO_STATUS;
         (answer.is_ok() && is_told).then(|| kept_exit(info.exit_code))
+    }
+
+    pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
+        send_signal(self.as_fd(), signal)
     }
 
     /// Whether the pid may have come to mean another process. `None`: nobody tells.

@@ -6,12 +6,20 @@ use crate::{
     pid::Pid,
     probe::{Keep, Look, View},
 };
-use std::io;
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-/// A process that is looked at.
+/// A process that is looked at, by any number of threads.
 #[derive(Debug)]
-pub(crate) struct Polling {
+pub(crate) struct Polling(Mutex<Watch>);
+
+/// Locked for a look, and never while anybody sleeps.
+#[derive(Debug)]
+struct Watch {
     view: View,
+    /// Of all who wait together: looks are not the more for it.
     pace: Pace,
 }
 
@@ -21,7 +29,7 @@ impl Polling {
         let opened = View::open(pid, keep)?;
         Ok(opened.map(|(view, look)| {
             let pace = Pace::default();
-            (Polling { view, pace }, exit(look))
+            (Polling(Watch { view, pace }.into()), exit(look))
         }))
     }
 
@@ -37,8 +45,8 @@ impl Polling {
         Ok(match (opened, is_reaped()) {
             (Some((polling, None)), Some(false)) => Ok(polling),
             (Some((_, Some(exit))), Some(false)) => Err(Some(exit)),
-            (Some((mut polling, None)), None) => {
-                polling.view.doubt();
+            (Some((polling, None)), None) => {
+                polling.lock().view.doubt();
                 Ok(polling)
             }
             _ => Err(None),
@@ -47,17 +55,35 @@ impl Polling {
 
     /// Whether it is sure to be the process that was meant.
     pub(crate) fn is_certain(&self) -> bool {
-        self.view.is_certain()
+        self.lock().view.is_certain()
     }
 
     /// `None`: the deadline has passed.
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<Option<Exit>> {
-        deadline.poll(&mut self.pace, || Ok(exit(self.view.look()?)))
+    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<Option<Exit>> {
+        deadline.poll_in_turn(|when| {
+            let Watch { view, pace } = &mut *self.lock();
+            pace.turn(when, || Ok(exit(view.look()?)))
+        })
     }
 
     /// `None`: it is still running.
-    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
-        Ok(exit(self.view.look()?))
+    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
+        Ok(exit(self.lock().view.look()?))
+    }
+
+    /// An error if there is nothing that holds the process, or it is refused.
+    #[cfg(unix)]
+    pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
+        self.lock().view.send_signal(signal)
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        super::handle::kill_looked_at(&mut self.lock().view)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

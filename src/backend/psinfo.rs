@@ -17,14 +17,18 @@ use crate::{
     probe::{Look, PsinfoFile, descriptors},
 };
 use rustix::{event::PollFlags, fd::BorrowedFd, io::Errno};
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 #[derive(Debug)]
 pub(crate) struct Psinfo {
     file: PsinfoFile,
     /// Of the looks once it has hung up.
-    pace: Pace,
-    exit: Option<Exit>,
+    pace: Mutex<Pace>,
 }
 
 impl Psinfo {
@@ -35,8 +39,7 @@ impl Psinfo {
     pub(crate) fn open(pid: Pid) -> io::Result<Psinfo> {
         Ok(Psinfo {
             file: open(pid)?,
-            pace: Pace::default(),
-            exit: None,
+            pace: Mutex::default(),
         })
     }
 
@@ -45,19 +48,25 @@ impl Psinfo {
         Errno::from_io_error(error) == Some(Errno::NOTSUP)
     }
 
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<bool> {
         let hangs_up = |longest| Ok(!revents(&self.file, PollFlags::empty(), longest)?.is_empty());
-        if self.exit.is_none() && deadline.sleep(hangs_up)? {
-            self.exit = deadline.poll(&mut self.pace, || exit(&self.file))?;
+        if !deadline.sleep(hangs_up)? {
+            return Ok(false);
         }
-        Ok(self.exit.is_some())
+        let exit = deadline.poll_in_turn(|when| {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.turn(when, || exit(&self.file))
+        });
+        Ok(exit?.is_some())
     }
 
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
-        match self.exit {
-            None => exit(&self.file),
-            known => Ok(known),
-        }
+        exit(&self.file)
+    }
+
+    /// Nothing but the number can be sent one.
+    pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {
@@ -145,7 +154,11 @@ impl Reactor {
     }
 
     /// Each exit has its event.
-    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a mut Member)>) {}
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>) {}
+
+    pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
+        Ok(member.look()?.is_some())
+    }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
         self.fired.pop_front()
@@ -156,12 +169,16 @@ impl Reactor {
 pub(crate) struct Member(Arc<PsinfoFile>);
 
 impl Member {
-    pub(crate) fn exit(&mut self, _: Option<i64>) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&self, _: Option<i64>) -> io::Result<Option<Exit>> {
         exit(&self.0)
     }
 
-    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
         exit(&self.0)
+    }
+
+    pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {

@@ -87,7 +87,7 @@ impl Reactor {
 
     /// Asks the handles, as many at once as the system takes. (What the pool tells of the
     /// same exits later is of no member any more.)
-    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a mut Member)>) {
+    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a Member)>) {
         let members: Vec<_> = members.collect();
         for chunk in members.chunks(MOST_HANDLES) {
             let handles = chunk.iter().map(|(_, member)| member.handle.as_handle());
@@ -99,6 +99,10 @@ impl Reactor {
                 start += exited + 1;
             }
         }
+    }
+
+    pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
+        Ok(member.look()?.is_some())
     }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {
@@ -114,15 +118,19 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn exit(&mut self, _: Option<i64>) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&self, _: Option<i64>) -> io::Result<Option<Exit>> {
         self.handle.exit()
     }
 
-    pub(crate) fn look(&mut self) -> io::Result<Option<Exit>> {
+    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
         match self.handle.wait(Deadline::Now)? {
             true => self.handle.exit(),
             false => Ok(None),
         }
+    }
+
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        self.handle.kill()
     }
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {

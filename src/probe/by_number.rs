@@ -34,6 +34,17 @@ impl View {
         })
     }
 
+    #[cfg(windows)]
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Nothing but the number can be sent one.
+    #[cfg(unix)]
+    pub(crate) fn send_signal(&mut self, _: i32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The number may have come to mean another process before this was opened.
     pub(crate) fn doubt(&mut self) {
         self.is_certain = false;

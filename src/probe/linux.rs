@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Exit, pid::Pid};
 use rustix::{
-    fd::{AsFd, AsRawFd as _},
+    fd::{AsFd, AsRawFd as _, BorrowedFd},
     io::Errno,
 };
 use std::{ffi::CStr, io, mem::MaybeUninit, ptr};
@@ -84,6 +84,18 @@ impl View {
         Ok(self.look_by_number(false))
     }
 
+    /// By the directory of the process: its `stat`, held from before, can be read only if
+    /// the number was still this process's when that was opened.
+    pub(crate) fn send_signal(&mut self, signal: i32) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(Errno::BADF)?;
+        let directory = procfs::open_directory(self.pid)?;
+        match file.read() {
+            Ok(stat) if stat.pid == self.pid.get() => send_signal(directory.as_fd(), signal),
+            Ok(_) => Err(Errno::BADF.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn look_by_number(&mut self, at_first: bool) -> Look {
         self.was_seen = false;
         let Ok(file) = StatFile::open(self.pid) else {
@@ -155,6 +167,34 @@ impl Mark {
     fn is_comparable(&self) -> bool {
         self.namespace.is_some() && self.namespace == procfs::time_namespace()
     }
+}
+
+/// To the process of a pidfd, or of a directory in /proc.
+#[cfg(target_os = "linux")]
+pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let (no_info, no_flags) = (ptr::null::<libc::siginfo_t>(), 0);
+    let process = process.as_raw_fd();
+    // SAFETY: takes numbers, but for the pointer, which is null. (rustix has the call, but
+    // not for every signal.)
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process,
+            signal,
+            no_info,
+            no_flags,
+        )
+    };
+    match answer {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// There the sandbox may kill those who ask.
+#[cfg(target_os = "android")]
+pub(crate) fn send_signal(_: BorrowedFd<'_>, _: i32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// How the process of a pidfd exited, if it is a zombie and /proc shows it.

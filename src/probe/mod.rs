@@ -28,13 +28,13 @@ cfg_if::cfg_if! {
         pub(crate) mod process_table;
         pub(crate) mod procfs;
         pub(crate) use by_number::View;
-        pub(crate) use linux::zombie_exit_of_pidfd;
+        pub(crate) use linux::{send_signal, zombie_exit_of_pidfd};
         pub(crate) use process_table::{CALL, Mark, child, exists, is_sure_to_live, sight};
     } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
         pub(crate) mod child;
         mod linux;
         pub(crate) mod procfs;
-        pub(crate) use linux::{CALL, View, is_sure_to_live, zombie_exit_of_pidfd};
+        pub(crate) use linux::{CALL, View, is_sure_to_live, send_signal, zombie_exit_of_pidfd};
     } else if #[cfg(target_os = "macos")] {
         mod by_number;
         mod child;

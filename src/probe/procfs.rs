@@ -192,6 +192,11 @@ fn open_file(path: fmt::Arguments<'_>) -> Result<OwnedFd> {
     retry_on_intr(|| open(path, flags, Mode::empty()))
 }
 
+/// Whoever has the number now. To the kernel it is as good as a pidfd.
+pub(crate) fn open_directory(pid: Pid) -> Result<OwnedFd> {
+    open_file(format_args!("/proc/{}", pid.get()))
+}
+
 /// All of a /proc file comes in one read.
 fn read_start<'a>(file: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
     let length = retry_on_intr(|| pread(file, &mut *buffer, 0))?;

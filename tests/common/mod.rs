@@ -107,7 +107,7 @@ fn run(command: &str) -> ! {
         // else, and tells how it exited.
         #[cfg(target_os = "linux")]
         "blind-waiter" => {
-            let mut process = Process::open_with(rest.parse().unwrap(), Backend::Polling).unwrap();
+            let process = Process::open_with(rest.parse().unwrap(), Backend::Polling).unwrap();
             std::os::unix::fs::chroot("/dev").unwrap();
             nix::unistd::setuid(65_534.into()).unwrap();
             println!("blind");
@@ -149,7 +149,7 @@ fn run(command: &str) -> ! {
         "dead-leader-waiter" => {
             let pid = rest.parse().unwrap();
             without_first_thread(move || {
-                let mut process = Process::open(pid).unwrap();
+                let process = Process::open(pid).unwrap();
                 println!("{}", process.backend());
                 println!("{}", process.wait().unwrap());
                 exit("0")
@@ -334,7 +334,7 @@ pub fn exit_of(pid: u32) -> Exit {
 /// The process held in every way there is here: as a user gets it, and by
 /// polling.
 pub fn held(pid: u32) -> Vec<Process> {
-    let mut opened = Process::open(pid).unwrap();
+    let opened = Process::open(pid).unwrap();
     match Process::open_with(pid, Backend::Polling) {
         Ok(polled) => vec![opened, polled],
         // Windows lists no process that has exited, even if it can be opened.
