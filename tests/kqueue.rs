@@ -43,7 +43,7 @@ fn is_readable(fd: BorrowedFd<'_>, timeout: PollTimeout) -> bool {
 fn once_readable_it_stays_readable_whoever_waits() {
     for waits_first in [true, false] {
         let mut child = helper("wait 7");
-        let mut process = Process::open(child.id()).unwrap();
+        let process = Process::open(child.id()).unwrap();
         let fd = process.as_event_fd().unwrap();
         assert!(!is_readable(fd, PollTimeout::ZERO));
         drop(child.stdin.take());
@@ -64,7 +64,7 @@ fn readable_if_it_had_exited_when_it_was_opened() {
     let mut grandchild = Grandchild::new("wait 7");
     grandchild.end();
     common::exit_of(grandchild.pid);
-    let mut process = Process::open(grandchild.pid).unwrap();
+    let process = Process::open(grandchild.pid).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(7));
     // Where it has to be looked at, there is no descriptor.
     if let Some(fd) = process.as_event_fd() {
@@ -95,13 +95,13 @@ fn the_news_of_others_are_not_lost_where_there_are_no_receipts() {
         }
         assert_eq!(set.pids().collect::<Vec<_>>(), [helpers[3].id()]);
 
-        let mut process = Process::open(helpers[3].id()).unwrap();
+        let process = Process::open(helpers[3].id()).unwrap();
         assert_eq!(process.backend(), Backend::Kqueue);
         drop(helpers[3].stdin.take());
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(3));
         assert_eq!(process.wait().unwrap().code(), Some(3));
         // A zombie's event may be handed out while it is registered.
-        let mut process = Process::open(helpers[3].id()).unwrap();
+        let process = Process::open(helpers[3].id()).unwrap();
         assert_eq!(process.wait().unwrap().code(), Some(3));
     });
 }
@@ -111,7 +111,7 @@ fn a_sandbox_that_denies_the_null_signal_is_no_failure() {
     alone(|| {
         with_habit("capsicum");
         let mut child = helper("wait 7");
-        let mut process = Process::open(child.id()).unwrap();
+        let process = Process::open(child.id()).unwrap();
         assert_eq!(process.backend(), Backend::Kqueue);
         let mut set = WaitSet::new();
         set.insert(child.id()).unwrap();
@@ -133,7 +133,7 @@ fn an_exit_that_falls_into_the_registration() {
         let mut grandchild = Grandchild::new("wait 7");
         grandchild.end();
         while wait_pid(grandchild.pid, Some(SHORT)).unwrap().is_none() {}
-        let mut process = Process::open(grandchild.pid).unwrap();
+        let process = Process::open(grandchild.pid).unwrap();
         assert_eq!(process.wait().unwrap().code(), Some(7));
         let mut set = WaitSet::new();
         set.insert(grandchild.pid).unwrap();
@@ -148,8 +148,8 @@ fn the_exit_of_a_traced_process_is_found() {
     let end_of_all = Instant::now() + LONG;
     let mut grandchild = Grandchild::new("wait 7");
     let pid = grandchild.pid;
-    let mut process = Process::open(pid).unwrap();
-    let mut untimed = Process::open(pid).unwrap();
+    let process = Process::open(pid).unwrap();
+    let untimed = Process::open(pid).unwrap();
     let (mut set, mut untimed_set) = (WaitSet::new(), WaitSet::new());
     set.insert(pid).unwrap();
     untimed_set.insert(pid).unwrap();
@@ -179,7 +179,7 @@ fn the_exit_of_a_traced_process_is_found() {
 #[test]
 fn the_exit_of_a_traced_process_that_has_been_reaped() {
     let mut grandchild = Grandchild::new("wait 7");
-    let mut process = Process::open(grandchild.pid).unwrap();
+    let process = Process::open(grandchild.pid).unwrap();
     let mut tracer = Told::new(&format!("trace {}", grandchild.pid));
     assert_eq!(tracer.answer(), "traced");
     grandchild.end();
@@ -195,7 +195,7 @@ fn the_exit_of_a_traced_process_that_has_been_reaped() {
 #[test]
 fn an_exit_after_many_looks_has_its_status() {
     let mut child = helper("wait 7");
-    let mut process = Process::open(child.id()).unwrap();
+    let process = Process::open(child.id()).unwrap();
     let mut set = WaitSet::new();
     set.insert(child.id()).unwrap();
     // Beyond the time after which Apple's kernel is not trusted.
@@ -231,7 +231,7 @@ fn a_forked_child_polls() {
     alone(|| {
         let mut child = helper("wait 7");
         let pid = child.id();
-        let mut process = Process::open(pid).unwrap();
+        let process = Process::open(pid).unwrap();
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
         let number = process.as_event_fd().unwrap().as_raw_fd();

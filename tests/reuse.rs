@@ -257,3 +257,42 @@ fn given_away_at_once() {
         println!("{same} of 50 started in the same hundredth of a second");
     });
 }
+
+/// Whoever has the number by then.
+#[test]
+fn the_next_bearer_of_the_pid_is_not_killed() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        for is_without_descriptors in [false, true] {
+            let old = helper("wait 7");
+            let pid = old.id();
+            let limit = if is_without_descriptors { 0 } else { soft };
+            setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+            let processes = [
+                Process::open(pid).unwrap(),
+                Process::open_with(pid, Backend::Polling).unwrap(),
+            ];
+            let mut set = WaitSet::new();
+            set.insert(pid).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+            if is_without_descriptors {
+                // So that there is something to know it by.
+                assert_eq!(
+                    processes.each_ref().map(|it| it.try_wait().unwrap()),
+                    [None; 2]
+                );
+                assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+            }
+            let mut new = reuse(old);
+            for process in &processes {
+                assert!(!process.send_signal(15).unwrap(), "{process:?}");
+                process.kill().unwrap();
+                assert!(process.stop(SHORT).unwrap().is_some());
+            }
+            assert!(!set.send_signal(pid, 15).unwrap());
+            set.kill(pid).unwrap();
+            assert_eq!(wait_pid(pid, Some(SHORT)).unwrap(), None, "unharmed");
+            assert_eq!(new.wait().unwrap().code(), Some(8));
+        }
+    });
+}

@@ -123,6 +123,127 @@ fn without_poll_it_falls_back_in_mid_wait() {
     });
 }
 
+/// By pidfd, by a directory in /proc, or by `kill`.
+#[test]
+fn a_signal_is_sent_by_what_is_not_denied() {
+    let test = "a_signal_is_sent_by_what_is_not_denied";
+    const SEND: i64 = libc::SYS_pidfd_send_signal;
+    const OPEN: i64 = libc::SYS_pidfd_open;
+    const KILL: i64 = libc::SYS_kill;
+    let is_known = has_pidfd();
+    if !is_known {
+        skip(test, "pidfd, nor a directory of /proc in its place");
+    }
+    let denied: [(&[i64], bool); 6] = [
+        (&[KILL], is_known),
+        (&[SEND], true),
+        (&[OPEN], true),
+        (&[OPEN, SEND], true),
+        (&[OPEN, KILL], is_known),
+        (&[SEND, KILL], false),
+    ];
+    for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
+        for (calls, is_sent) in denied {
+            in_a_sandbox(calls, errno, move |errno| {
+                let mut child = helper("wait 0");
+                let pid = child.id();
+                let process = Process::open(pid).unwrap();
+                let mut set = WaitSet::new();
+                set.insert(pid).unwrap();
+                let answers = [
+                    process.send_signal(0),
+                    set.send_signal(pid, 0),
+                    process.send_signal(libc::SIGUSR1),
+                ];
+                for answer in answers {
+                    match answer {
+                        Ok(sent) => assert!(sent && is_sent, "{calls:?}"),
+                        Err(Error::Os {
+                            call,
+                            pid: of,
+                            source,
+                        }) => {
+                            assert!(!is_sent, "{calls:?}: {source}");
+                            assert_eq!((call, of), ("kill", pid));
+                            assert_eq!(source.raw_os_error(), Some(errno));
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                assert_eq!(set.kill(pid).is_ok(), is_sent);
+                drop(child.stdin.take());
+                let signal = is_sent.then_some(libc::SIGUSR1);
+                assert_eq!(process.wait().unwrap().signal(), signal);
+                assert!(!process.send_signal(0).unwrap());
+                assert!(!set.send_signal(pid, 0).unwrap());
+                child.wait().unwrap();
+                assert!(!process.send_signal(0).unwrap());
+                assert!(!set.send_signal(pid, 0).unwrap());
+            });
+        }
+    }
+}
+
+#[test]
+fn the_pidfd_is_kept_for_signals_when_events_fail() {
+    if !has_pidfd() {
+        return skip("the_pidfd_is_kept_for_signals_when_events_fail", "pidfd");
+    }
+    in_a_sandbox(&[libc::SYS_ppoll, libc::SYS_kill], libc::EPERM, |_| {
+        let mut child = helper("ignore-stdin");
+        let process = Process::open(child.id()).unwrap();
+        let mut set = WaitSet::new();
+        set.insert(child.id()).unwrap();
+        assert!(process.as_event_fd().is_some());
+        assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
+        assert_eq!(process.backend(), Backend::Polling);
+        assert!(process.as_event_fd().is_none());
+        assert!(set.send_signal(child.id(), 0).unwrap());
+        assert_eq!(
+            process.stop(LONG).unwrap().unwrap().signal(),
+            Some(libc::SIGTERM)
+        );
+        assert!(!set.send_signal(child.id(), 0).unwrap());
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn events_fail_for_one_of_many_who_wait() {
+    if !has_pidfd() {
+        return skip("events_fail_for_one_of_many_who_wait", "pidfd");
+    }
+    for _ in 0..20 {
+        let mut child = helper("wait 7");
+        let process = Process::open(child.id()).unwrap();
+        let exits = thread::scope(|scope| {
+            let process = &process;
+            let waiters: Vec<_> = (0..8)
+                .map(|number| {
+                    scope.spawn(move || {
+                        if number % 4 == 3 {
+                            deny(&[libc::SYS_ppoll], libc::EPERM);
+                        }
+                        process.wait().unwrap()
+                    })
+                })
+                .collect();
+            while process.backend() == Backend::PidFd {
+                thread::yield_now();
+            }
+            let cause = process.fallback_cause().unwrap();
+            assert_eq!(cause.raw_os_error(), Some(libc::EPERM));
+            drop(child.stdin.take());
+            waiters
+                .into_iter()
+                .map(|it| it.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert!(exits.iter().all(|exit| exit.code() == Some(7)), "{exits:?}");
+        child.wait().unwrap();
+    }
+}
+
 /// What the crate asks of the kernel for its waits. Without `openat` and `pread64` there
 /// is no /proc, which `without_proc` tests. `close` cannot be tested: nothing ends then.
 const CALLS: [(&str, i64); 13] = [

@@ -21,7 +21,7 @@ fn exit_codes_are_any_32_bits() {
     // 259 is STILL_ACTIVE, the others are negative as i32.
     for code in [259, 0x8000_0000, 0xC000_0005, u32::MAX] {
         let mut child = helper(&format!("exit {code}"));
-        let mut process = Process::open(child.id()).unwrap();
+        let process = Process::open(child.id()).unwrap();
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
         assert_eq!(exit.code(), Some(code as i32));
         assert_eq!(wait_pid(child.id(), Some(LONG)).unwrap(), Some(exit));
@@ -46,7 +46,7 @@ fn an_exited_process_that_somebody_still_holds() {
     let mut child = helper("exit 7");
     child.wait().unwrap();
     // We still hold its handle.
-    let mut process = Process::open(child.id()).unwrap();
+    let process = Process::open(child.id()).unwrap();
     assert_eq!(process.backend(), Backend::Handle);
     let exit = process.try_wait().unwrap().unwrap();
     assert_eq!(exit.code(), Some(7));
@@ -59,7 +59,7 @@ fn an_exited_process_that_somebody_still_holds() {
 #[test]
 fn the_handle_is_for_waits_of_ones_own() {
     let mut child = helper("wait 3");
-    let mut process = Process::open(child.id()).unwrap();
+    let process = Process::open(child.id()).unwrap();
     let wait = |process: &Process, milliseconds| {
         let handle = process.as_event_handle().unwrap();
         // SAFETY: the handle is borrowed, and so open.
@@ -102,7 +102,7 @@ fn close_to_all(process: &std::process::Child) {
 fn a_process_that_we_may_not_open_is_polled() {
     let mut child = helper("wait 7");
     close_to_all(&child);
-    let mut process = Process::open(child.id()).unwrap();
+    let process = Process::open(child.id()).unwrap();
     if process.backend() == Backend::Handle {
         return skip(
             "a_process_that_we_may_not_open_is_polled",

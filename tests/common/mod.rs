@@ -120,6 +120,18 @@ fn run(command: &str) -> ! {
         "ignore-stdin" => loop {
             std::thread::park();
         },
+        // on-term CODE: ready for SIGTERM, which it ignores if that is "ignore".
+        #[cfg(unix)]
+        "on-term" => {
+            on_term(rest.parse().ok());
+            println!("ready");
+            loop {
+                thread::park();
+            }
+        }
+        // vfork: asleep in the kernel until its child, which it tells, has exited.
+        #[cfg(target_os = "linux")]
+        "vfork" => vfork(),
         #[cfg(unix)]
         "abort" => {
             use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -159,6 +171,41 @@ fn run(command: &str) -> ! {
     }
 }
 
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn on_term(code: Option<i32>) {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    use std::sync::atomic::{AtomicI32, Ordering};
+    static CODE: AtomicI32 = AtomicI32::new(0);
+    extern "C" fn exit(_: i32) {
+        // SAFETY: ends the process, as a signal handler may.
+        unsafe { nix::libc::_exit(CODE.load(Ordering::Relaxed)) }
+    }
+    let handler = match code {
+        Some(code) => {
+            CODE.store(code, Ordering::Relaxed);
+            SigHandler::Handler(exit)
+        }
+        None => SigHandler::SigIgn,
+    };
+    // SAFETY: the handler does nothing but read an atomic number and end the process.
+    unsafe { signal(Signal::SIGTERM, handler) }.unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn vfork() -> ! {
+    on_term(None);
+    let flags = nix::libc::CLONE_VFORK | nix::libc::SIGCHLD;
+    // SAFETY: without CLONE_VM the child is as by `fork`; there is one thread.
+    let child = unsafe { nix::libc::syscall(nix::libc::SYS_clone, flags, 0, 0, 0, 0) };
+    if child == 0 {
+        println!("{}", process::id());
+        until_stdin_ends();
+    }
+    process::exit(0)
+}
+
 fn exit(code: &str) -> ! {
     // Windows' codes are u32; Rust hands them over as the same 32 bits.
     let code: i64 = code.parse().expect("an exit code");
@@ -186,8 +233,8 @@ fn parent(command: &str) -> ! {
     process::exit(0)
 }
 
-/// Does as told by lines: "open PID" takes hold of a process and says by what,
-/// "wait" says how it exited.
+/// Does as told by lines: "open PID" takes hold of a process and says by what, "signal
+/// NUMBER" says whether it was sent, "wait" how it exited.
 #[cfg(target_os = "linux")]
 fn waiter(uid: u32) -> ! {
     nix::unistd::setgid(uid.into()).unwrap();
@@ -201,6 +248,13 @@ fn waiter(uid: u32) -> ! {
                 Ok(opened) => println!("{}", process.insert(opened).backend()),
                 Err(error) => println!("{error}"),
             },
+            Some(("signal", signal)) => {
+                let process = process.as_ref().unwrap();
+                match process.send_signal(signal.parse().unwrap()) {
+                    Ok(sent) => println!("{sent}"),
+                    Err(error) => println!("{error}"),
+                }
+            }
             _ => println!("{}", process.as_mut().unwrap().wait().unwrap()),
         }
     }

@@ -349,7 +349,7 @@ fn attach(pid: process::Pid, flags: ProcessEvents) -> Result<PidFd> {
     let pid = Pid::new(pid.as_raw_nonzero().get() as u32).expect("positive");
     let asks_for_status = flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS));
     // A thread's id is none, either.
-    let mut pidfd = PidFd::open(pid).map_err(|_| Errno::SRCH)?;
+    let pidfd = PidFd::open(pid).map_err(|_| Errno::SRCH)?;
     let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|exited| exited);
     match system() {
         System::DragonFly => {}
