@@ -318,7 +318,6 @@ impl Process {
         return self.send_signal(signals::KILL).map(drop);
         #[cfg(windows)]
         signals::kill(
-            self.pid,
             || self.try_wait().map(|exit| exit.is_some()),
             || match &self.event {
                 Some(event) => event.kill(),

@@ -220,13 +220,13 @@ impl WaitSet {
         return self.send_signal(pid, signals::KILL).map(drop);
         #[cfg(windows)]
         {
-            let (known, entry) = self.member(pid)?;
+            let (_, entry) = self.member(pid)?;
             let held = || match &entry.means {
                 Means::Event(member) => member.kill(),
                 Means::Polling(polling) => polling.kill(),
                 Means::Exited(..) => Ok(()),
             };
-            signals::kill(known, || self.has_exited(pid, entry), held)
+            signals::kill(|| self.has_exited(pid, entry), held)
         }
     }
 

@@ -1,8 +1,11 @@
 //! Signals, to the process that is held and not to the next one that has its number.
 
-use crate::{Error, pid::Pid};
+use crate::Error;
+#[cfg(unix)]
+use crate::{backend, pid::Pid};
 #[cfg(unix)]
 use rustix::process::Signal;
+#[cfg(unix)]
 use std::io;
 
 #[cfg(unix)]
@@ -35,7 +38,7 @@ pub(crate) fn send(
     if has_exited()? {
         return Ok(false);
     }
-    match crate::backend::kill(pid, signal) {
+    match backend::kill(pid, signal) {
         Ok(()) => Ok(true),
         Err(_) if has_exited()? => Ok(false),
         Err(refused) => Err(Error::os("kill", pid.get())(refused)),
@@ -45,16 +48,14 @@ pub(crate) fn send(
 /// As for `std::process::Child::kill`, it is no error if it has exited.
 #[cfg(windows)]
 pub(crate) fn kill(
-    pid: Pid,
     has_exited: impl Fn() -> Result<bool, Error>,
-    held: impl FnOnce() -> io::Result<()>,
+    held: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
     if has_exited()? {
         return Ok(());
     }
     match held() {
-        Ok(()) => Ok(()),
         Err(_) if has_exited()? => Ok(()),
-        Err(refused) => Err(Error::os("TerminateProcess", pid.get())(refused)),
+        answer => answer,
     }
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Grandchild, LONG, SHORT, alone, held, helper, ready_helper};
+use common::{Grandchild, LONG, SHORT, alone, fork_with, held, helper, ready_helper};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     signal::{SigHandler, Signal, kill},
@@ -308,13 +308,8 @@ fn children_with_another_exit_signal_without_proc() {
         // SAFETY: ignoring a signal runs no handler.
         unsafe { nix::sys::signal::signal(Signal::SIGUSR1, SigHandler::SigIgn) }.unwrap();
         for signal in [0, nix::libc::SIGUSR1] {
-            // Flags and stack, in this order everywhere but there.
-            let (first, second) = match cfg!(target_arch = "s390x") {
-                true => (0, signal),
-                false => (signal, 0),
-            };
-            // SAFETY: a fork, but for the signal; the child only waits and ends.
-            let pid = unsafe { nix::libc::syscall(nix::libc::SYS_clone, first, second, 0, 0, 0) };
+            // SAFETY: the child only waits and ends.
+            let pid = unsafe { fork_with(signal) };
             if pid == 0 {
                 loop {
                     // SAFETY: as above.

@@ -127,6 +127,65 @@ fn a_process_that_we_may_not_open_is_polled() {
 }
 
 #[test]
+fn killed_by_many_while_it_is_ending() {
+    for _ in 0..20 {
+        let mut child = helper("ignore-stdin");
+        let process = Process::open(child.id()).unwrap();
+        let mut set = WaitSet::new();
+        set.insert(child.id()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| process.kill().unwrap());
+                scope.spawn(|| set.kill(child.id()).unwrap());
+            }
+        });
+        assert_eq!(process.wait().unwrap().code(), Some(1));
+        assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(1));
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_code_259_is_of_an_exited_process_all_the_same() {
+    let mut child = helper("exit 259");
+    let process = Process::open(child.id()).unwrap();
+    wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
+    process.kill().unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(259));
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_we_may_not_kill() {
+    let mut child = helper("wait 7");
+    let process = Process::open(child.id()).unwrap();
+    let mut set = WaitSet::new();
+    set.insert(child.id()).unwrap();
+    close_to_all(&child);
+    if let Ok(opened) = Process::open_with(child.id(), Backend::Handle) {
+        drop(opened);
+        return skip(
+            "a_process_that_we_may_not_kill",
+            "we may open all, as a debugger may",
+        );
+    }
+    for refused in [process.kill(), set.kill(child.id())] {
+        match refused.unwrap_err() {
+            Error::Os { call, pid, source } => {
+                assert_eq!((call, pid), ("OpenProcess", child.id()));
+                assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+            }
+            error => panic!("{error}"),
+        }
+    }
+    drop(child.stdin.take());
+    assert_eq!(process.wait().unwrap().code(), Some(7));
+    process.kill().unwrap();
+    set.kill(child.id()).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_look_at_a_thousand_misses_none() {
     let mut helpers: Vec<_> = (0..1_000)
         .map(|code| helper(&format!("wait {}", code % 256)))

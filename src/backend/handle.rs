@@ -2,7 +2,7 @@
 //! As long as it is open, the pid is not given to another process.
 
 use crate::{
-    Backend, Exit,
+    Backend, Error, Exit,
     deadline::Deadline,
     pid::Pid,
     probe::{self, Look, Sight, View},
@@ -84,19 +84,14 @@ impl Handle {
     }
 
     /// The handle keeps the pid from being another's, so that it may be opened again.
-    pub(crate) fn kill(&self) -> io::Result<()> {
+    pub(crate) fn kill(&self) -> Result<(), Error> {
         // SAFETY: the handle is open.
-        let pid = unsafe { GetProcessId(self.0.as_raw_handle()) };
-        let Ok(pid) = Pid::new(pid) else {
-            return Err(io::Error::last_os_error());
-        };
-        let denied = match open(pid, PROCESS_TERMINATE).and_then(terminate) {
-            Ok(()) => return Ok(()),
-            Err(denied) => denied,
+        let pid = Pid::new(unsafe { GetProcessId(self.0.as_raw_handle()) })?;
+        let Err(denied) = open_to_kill(pid).and_then(|process| terminate(process, pid)) else {
+            return Ok(());
         };
         // So it is of one that is ending already, whose code is known by then.
-        let is_ending = matches!(self.code(), Some(code) if code != STILL_ACTIVE as u32);
-        match is_ending || self.wait(Deadline::Now)? {
+        match self.code().is_some_and(|code| code != STILL_ACTIVE as u32) {
             true => Ok(()),
             false => Err(denied),
         }
@@ -111,21 +106,28 @@ impl Handle {
     }
 }
 
-/// One that has to be looked at: that it is the same, a look tells once it is open.
-pub(crate) fn kill_looked_at(view: &mut View) -> io::Result<()> {
-    let process = open(view.pid(), PROCESS_TERMINATE)?;
-    match view.look()? {
-        Look::Running => terminate(process),
+/// One that has to be looked at: once it is open, a look tells whether it is the same.
+pub(crate) fn kill_looked_at(view: &mut View) -> Result<(), Error> {
+    let pid = view.pid();
+    let process = open_to_kill(pid)?;
+    match view.look().map_err(Error::os(probe::CALL, pid.get()))? {
+        Look::Running => terminate(process, pid),
         Look::Gone | Look::Exited(_) => Ok(()),
     }
 }
 
+fn open_to_kill(pid: Pid) -> Result<OwnedHandle, Error> {
+    open(pid, PROCESS_TERMINATE).map_err(Error::os("OpenProcess", pid.get()))
+}
+
 /// As `std::process::Child::kill` does it.
-fn terminate(process: OwnedHandle) -> io::Result<()> {
+fn terminate(process: OwnedHandle, pid: Pid) -> Result<(), Error> {
     const CODE: u32 = 1;
     // SAFETY: the handle is open.
     match unsafe { TerminateProcess(process.as_raw_handle(), CODE) } {
-        0 => Err(io::Error::last_os_error()),
+        0 => Err(Error::os("TerminateProcess", pid.get())(
+            io::Error::last_os_error(),
+        )),
         _ => Ok(()),
     }
 }

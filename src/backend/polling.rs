@@ -78,7 +78,7 @@ impl Polling {
     }
 
     #[cfg(windows)]
-    pub(crate) fn kill(&self) -> io::Result<()> {
+    pub(crate) fn kill(&self) -> Result<(), crate::Error> {
         super::handle::kill_looked_at(&mut self.lock().view)
     }
 

@@ -4,7 +4,7 @@
 //! and are asked before anybody is told that none has exited.
 
 use super::{Fired, Token, handle::Handle};
-use crate::{Exit, deadline::Deadline, pid::Pid};
+use crate::{Error, Exit, deadline::Deadline, pid::Pid};
 use std::{
     collections::VecDeque,
     ffi::c_void,
@@ -129,7 +129,7 @@ impl Member {
         }
     }
 
-    pub(crate) fn kill(&self) -> io::Result<()> {
+    pub(crate) fn kill(&self) -> Result<(), Error> {
         self.handle.kill()
     }
 

@@ -192,13 +192,29 @@ fn on_term(code: Option<i32>) {
     unsafe { signal(Signal::SIGTERM, handler) }.unwrap();
 }
 
+/// `fork`, with these flags of `clone` and this signal for the exit.
+///
+/// # Safety
+///
+/// As for `fork`.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub unsafe fn fork_with(flags: i32) -> i64 {
+    // Flags and stack, in this order everywhere but there.
+    let (first, second) = match cfg!(target_arch = "s390x") {
+        true => (0, flags),
+        false => (flags, 0),
+    };
+    // SAFETY: without `CLONE_VM` the child has a copy of everything.
+    unsafe { nix::libc::syscall(nix::libc::SYS_clone, first, second, 0, 0, 0) as i64 }
+}
+
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn vfork() -> ! {
     on_term(None);
-    let flags = nix::libc::CLONE_VFORK | nix::libc::SIGCHLD;
-    // SAFETY: without CLONE_VM the child is as by `fork`; there is one thread.
-    let child = unsafe { nix::libc::syscall(nix::libc::SYS_clone, flags, 0, 0, 0, 0) };
+    // SAFETY: there is one thread.
+    let child = unsafe { fork_with(nix::libc::CLONE_VFORK | nix::libc::SIGCHLD) };
     if child == 0 {
         println!("{}", process::id());
         until_stdin_ends();
