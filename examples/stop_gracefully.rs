@@ -3,15 +3,11 @@
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use nix::{
-        sys::signal::{Signal, kill},
-        unistd::Pid,
-    };
-    use procwait::wait_all;
+    use procwait::WaitSet;
     use std::{
         io::Read as _,
         process::{Command, Stdio},
-        time::Duration,
+        time::{Duration, Instant},
     };
 
     const GRACE: Duration = Duration::from_secs(3);
@@ -25,25 +21,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         shell("trap 'exit 3' TERM; echo; while :; do sleep 0.1; done")?,
         shell("trap '' TERM; echo; while :; do sleep 0.1; done")?,
     ];
+    let mut group = WaitSet::new();
     for child in &mut children {
         // Its line says that it has made up its mind about the signal.
         let stdout = child.stdout.as_mut().expect("piped");
         stdout.read_exact(&mut [0])?;
+        group.insert(child.id())?;
     }
 
-    let pids = children.iter().map(|child| child.id());
-    for pid in pids.clone() {
-        kill(Pid::from_raw(pid as i32), Signal::SIGTERM)?;
+    for pid in group.pids() {
+        group.send_signal(pid, libc::SIGTERM)?;
     }
-    let stopped = wait_all(pids, Some(GRACE))?;
-    for (pid, exit) in stopped.exited {
+    let deadline = Instant::now() + GRACE;
+    while let Some((pid, exit)) = group.wait_deadline(deadline)? {
         println!("{pid} {exit}");
     }
-    for &pid in &stopped.running {
+    for pid in group.pids() {
         println!("{pid} does not want to");
-        kill(Pid::from_raw(pid as i32), Signal::SIGKILL)?;
+        group.kill(pid)?;
     }
-    for (pid, exit) in wait_all(stopped.running, None)?.exited {
+    while let Some((pid, exit)) = group.wait(None)? {
         println!("{pid} {exit}");
     }
     // They are our children, so it is for us to reap them.

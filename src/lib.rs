@@ -19,7 +19,8 @@
 //!
 //! - [`wait_pid`] is for most.
 //! - [`Process`] holds a process over several waits, so that its pid cannot come to
-//!   mean another one in between.
+//!   mean another one in between. It can be [killed](Process::kill), sent signals and
+//!   asked to stop, while other threads wait for it.
 //! - [`ChildExt`] gives [`std::process::Child`] a wait with a timeout.
 //! - [`WaitSet`] waits for many at once, [`wait_any`] for the first of them and
 //!   [`wait_all`] for all.

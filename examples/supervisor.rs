@@ -1,0 +1,100 @@
+//! Keeps three programs running. What fails is started again, and all are stopped, within
+//! five seconds, when standard input ends.
+//!
+//! `supervisor [COMMAND COMMAND COMMAND]`, each for the shell
+
+#[cfg(unix)]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    use std::{env, io, thread};
+
+    let mut commands: Vec<String> = env::args().skip(1).collect();
+    if commands.is_empty() {
+        commands = ["exec sleep 60", "sleep 1; exit 1", "true"]
+            .map(str::to_owned)
+            .into();
+    }
+    let programs: Vec<_> = commands.into_iter().map(unix::Program::new).collect();
+    thread::scope(|scope| {
+        for program in &programs {
+            scope.spawn(|| program.keep_running().expect("the shell"));
+        }
+        io::copy(&mut io::stdin(), &mut io::sink())?;
+        for program in &programs {
+            scope.spawn(|| program.stop().expect("our own children"));
+        }
+        Ok(())
+    })
+}
+
+#[cfg(unix)]
+mod unix {
+    use procwait::{Error, Process};
+    use std::{
+        io,
+        process::Command,
+        sync::{Arc, Mutex},
+        thread,
+        time::Duration,
+    };
+
+    const GRACE: Duration = Duration::from_secs(5);
+
+    /// Between a failure and the next start.
+    const REST: Duration = Duration::from_millis(500);
+
+    pub(crate) struct Program {
+        command: String,
+        state: Mutex<State>,
+    }
+
+    enum State {
+        Starting,
+        Running(Arc<Process>),
+        Stopping,
+    }
+
+    impl Program {
+        pub(crate) fn new(command: String) -> Program {
+            let state = Mutex::new(State::Starting);
+            Program { command, state }
+        }
+
+        pub(crate) fn keep_running(&self) -> io::Result<()> {
+            loop {
+                let (mut child, process) = {
+                    let mut state = self.state.lock().expect("no panic");
+                    if let State::Stopping = *state {
+                        return Ok(());
+                    }
+                    let child = Command::new("sh").args(["-c", &self.command]).spawn()?;
+                    let process = Arc::new(Process::open(child.id())?);
+                    *state = State::Running(process.clone());
+                    (child, process)
+                };
+                // Meanwhile the other thread may stop it.
+                let exit = process.wait()?;
+                child.wait()?;
+                println!("{}: {exit}", self.command);
+                if exit.success() {
+                    return Ok(());
+                }
+                thread::sleep(REST);
+            }
+        }
+
+        pub(crate) fn stop(&self) -> Result<(), Error> {
+            let mut state = self.state.lock().expect("no panic");
+            let before = std::mem::replace(&mut *state, State::Stopping);
+            drop(state);
+            if let State::Running(process) = before {
+                process.stop(GRACE)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn main() {
+    println!("this OS has no signal that asks a process to stop");
+}
