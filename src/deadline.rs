@@ -65,6 +65,14 @@ impl Deadline {
         self.left() == Some(Duration::ZERO)
     }
 
+    /// How a wait looks once more when it is over.
+    pub(crate) fn at_its_end(self) -> When {
+        match self {
+            Deadline::Now => When::Now,
+            Deadline::At(_) | Deadline::Never => When::Affordable,
+        }
+    }
+
     /// Sleeps by means of `sleep` until it answers true or the deadline passes
     /// (false).
     ///
@@ -111,10 +119,9 @@ impl Deadline {
             // Read the clock, look, enforce the deadline, in this order: what
             // happened in time is then found even if we wake up late.
             let is_over = self.has_passed();
-            let when = match (self, is_over) {
-                (Deadline::Now, _) => When::Now,
-                (_, true) => When::Affordable,
-                (_, false) => When::Due,
+            let when = match is_over {
+                true => self.at_its_end(),
+                false => When::Due,
             };
             match turn(when)? {
                 Turn::Found(found) => return Ok(Some(found)),

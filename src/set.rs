@@ -3,7 +3,7 @@
 use crate::{
     Error, Exit,
     backend::{Event, Fired, Member, Polling, Reactor, Token},
-    deadline::{Deadline, Pace},
+    deadline::{Deadline, Pace, When},
     pid::Pid,
     probe::{self, Keep},
     signals,
@@ -294,7 +294,12 @@ impl WaitSet {
                 return Ok(None);
             }
             if is_over {
-                return failure.map_or(Ok(None), Err);
+                // What has come may have been old news, and others be late.
+                self.events.ask(&self.members, deadline.at_its_end());
+                return match self.next_exit() {
+                    Some(found) => Ok(Some(found)),
+                    None => failure.map_or(Ok(None), Err),
+                };
             }
             // Read the clock, look, enforce the deadline, in this order; and whatever the
             // kernel says, in every round.
@@ -365,7 +370,7 @@ impl WaitSet {
             Ok(have_come) => {
                 self.events.have_failed = false;
                 if !have_come {
-                    self.events.ask(&self.members);
+                    self.events.ask(&self.members, When::Due);
                 }
                 true
             }
@@ -523,15 +528,16 @@ impl Events {
         }
     }
 
-    fn ask(&mut self, members: &HashMap<u32, Entry>) {
+    fn ask(&mut self, members: &HashMap<u32, Entry>, when: When) {
         if let Some(reactor) = &mut self.reactor {
-            reactor.ask(members.iter().filter_map(|(&pid, entry)| {
+            let members = members.iter().filter_map(|(&pid, entry)| {
                 let generation = entry.generation;
                 match &entry.means {
                     Means::Event(member) => Some((Token { pid, generation }, member)),
                     Means::Polling(_) | Means::Exited(..) => None,
                 }
-            }));
+            });
+            reactor.ask(members, when);
         }
     }
 

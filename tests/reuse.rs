@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Helper, SHORT, helper, in_namespaces, plays, skip};
+use common::{Helper, SHORT, helper, in_namespaces};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procwait::{Backend, Process, WaitSet, wait_pid};
 use std::{fs, process::Command, time::Duration};
@@ -84,10 +84,6 @@ fn polled_while_the_new_one_is_a_zombie() {
         drop(new.stdin.take());
         wait_pid(new.id(), None).unwrap().unwrap();
         let exit = process.wait().unwrap();
-        if plays("netbsd") || plays("openbsd") {
-            let lacking = "a zombie's start time, which these systems do not tell";
-            return skip("polled_while_the_new_one_is_a_zombie", lacking);
-        }
         assert_eq!(exit.status(), None, "not the new one's");
     });
 }

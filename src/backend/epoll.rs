@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Exit,
-    deadline::Deadline,
+    deadline::{Deadline, When},
     pid::Pid,
     probe::descriptors::{self, Descriptor},
 };
@@ -98,7 +98,7 @@ impl Reactor {
     }
 
     /// Each exit has its event.
-    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>) {}
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>, _: When) {}
 
     pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
         let look = member.look().or_else(|_| member.exit(None));

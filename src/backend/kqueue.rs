@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Backend, Exit,
-    deadline::Deadline,
+    deadline::{Deadline, When},
     pid::Pid,
     probe::{self, Keep, Look, View, descriptors::Descriptor},
 };
@@ -88,8 +88,8 @@ impl Kqueue {
             last_word: LastWord::new()?,
             exit: OnceLock::new(),
         };
-        if let Some(event) = registered.event {
-            kqueue.take(&event)?;
+        for event in &registered.events {
+            kqueue.take(event)?;
         }
         match rules::is_in_time(registered.was_running, || kqueue.wait(Deadline::Now))? {
             true => Ok(kqueue),
@@ -192,10 +192,13 @@ impl Queue {
     }
 
     fn register(&self, pid: Pid, generation: u32) -> io::Result<Registered> {
-        let flags = EventFlags::ADD | EventFlags::ONESHOT;
-        let mut event = None;
+        let mut events = Vec::new();
         let asked = rules::register(system(), |asked| {
-            event = self.change(filter(pid, asked), flags, generation)?;
+            let process = filter(pid, asked);
+            let add = change(process, EventFlags::ADD | EventFlags::ONESHOT, generation);
+            // What was left of an earlier process with this number would stand for this one.
+            let changes = [change(process, EventFlags::DELETE, 0), add];
+            events.append(&mut self.change(&changes)?);
             Ok(())
         })?;
         let mut view = None;
@@ -213,31 +216,26 @@ impl Queue {
         Ok(Registered {
             member: Member { pid, asked, view },
             was_running,
-            event,
+            events,
         })
     }
 
-    /// Of one whose event was handed out there is nothing left to delete.
-    fn delete(&self, member: &Member) -> io::Result<Option<Event>> {
-        self.change(filter(member.pid, member.asked), EventFlags::DELETE, 0)
+    fn delete(&self, member: &Member) -> io::Result<Vec<Event>> {
+        let process = filter(member.pid, member.asked);
+        self.change(&[change(process, EventFlags::DELETE, 0)])
     }
 
-    /// The receipt takes the room for the one event, so that none is handed out. Where the
-    /// kernel does not know receipts there may be one. (With no room at all DragonFly would
-    /// write its refusal past the end.)
-    fn change(
-        &self,
-        filter: EventFilter,
-        flags: EventFlags,
-        generation: u32,
-    ) -> io::Result<Option<Event>> {
-        let generation = ptr::without_provenance_mut(generation as usize);
-        let change = Event::new(filter, flags | EventFlags::RECEIPT, generation);
-        let mut events = [MaybeUninit::uninit()];
-        match self.kevent(&[change], &mut events, Some(Duration::ZERO))? {
-            [event] => Ok(rules::receipt(told(event))?.map(|_| *event)),
-            _ => Ok(None),
-        }
+    /// The receipts take the room, so that no events are handed out. Where the kernel does
+    /// not know receipts there may be some, which nobody else will get. (With less room
+    /// DragonFly would write its receipts past the end.)
+    fn change(&self, changes: &[Event]) -> io::Result<Vec<Event>> {
+        let mut events = [const { MaybeUninit::uninit() }; 2];
+        let answers = self.kevent(changes, &mut events[..changes.len()], Some(Duration::ZERO))?;
+        let events = answers.iter().map(|answer| {
+            let event = rules::receipt(told(answer))?;
+            Ok(event.map(|_| *answer))
+        });
+        events.filter_map(io::Result::transpose).collect()
     }
 
     fn wait<'a>(
@@ -278,8 +276,13 @@ struct Registered {
     member: Member,
     /// After it was registered, if anybody tells.
     was_running: Option<bool>,
-    /// Another process's perhaps.
-    event: Option<Event>,
+    /// Other processes' perhaps.
+    events: Vec<Event>,
+}
+
+fn change(filter: EventFilter, flags: EventFlags, generation: u32) -> Event {
+    let generation = ptr::without_provenance_mut(generation as usize);
+    Event::new(filter, flags | EventFlags::RECEIPT, generation)
 }
 
 fn filter(pid: Pid, asked: Asked) -> EventFilter {
@@ -313,16 +316,15 @@ impl LastWord {
     }
 
     fn say(&self, queue: &Queue) -> io::Result<()> {
+        let add = |filter| change(filter, EventFlags::ADD, 0);
         match &self.end {
-            Some(end) => {
-                queue.change(EventFilter::Read(end.as_raw_fd()), EventFlags::ADD, 0)?;
-            }
+            Some(end) => queue.change(&[add(EventFilter::Read(end.as_raw_fd()))])?,
             None => {
                 // FreeBSD and NetBSD do not trigger it while they add it.
-                queue.change(made_by_us(), EventFlags::ADD, 0)?;
-                queue.change(made_by_us(), EventFlags::empty(), 0)?;
+                let trigger = change(made_by_us(), EventFlags::empty(), 0);
+                queue.change(&[add(made_by_us()), trigger])?
             }
-        }
+        };
         Ok(())
     }
 }
@@ -361,11 +363,14 @@ impl Reactor {
 
     pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
         let registered = self.queue.register(pid, token.generation)?;
-        self.take(registered.event.as_slice())?;
+        self.take(&registered.events)?;
         let in_time = rules::is_in_time(registered.was_running, || self.has_fired(token));
         match in_time? {
             true => Ok(registered.member),
-            false => Err(Errno::SRCH.into()),
+            false => {
+                self.remove(&registered.member);
+                Err(Errno::SRCH.into())
+            }
         }
     }
 
@@ -381,8 +386,8 @@ impl Reactor {
 
     /// For one whose event was not told.
     pub(crate) fn remove(&mut self, member: &Member) {
-        if let Ok(event) = self.queue.delete(member) {
-            let _ = self.take(event.as_slice());
+        if let Ok(events) = self.queue.delete(member) {
+            let _ = self.take(&events);
         }
         let pid = member.pid.get();
         lock(&self.fired).retain(|fired| fired.token.pid != pid);
@@ -423,7 +428,7 @@ impl Reactor {
     }
 
     /// Looks at all members, once in a while, for exits that the kernel does not tell.
-    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a Member)>) {
+    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a Member)>, _: When) {
         if !self.recheck.is_due() {
             return;
         }

@@ -33,6 +33,8 @@ pub(crate) struct Event {
     pub(crate) data: i64,
 }
 
+const ENOENT: i64 = 2;
+
 /// Registers a process by means of `add`.
 ///
 /// Apple's kernel tells the status of one's children and of what one may signal.
@@ -50,12 +52,12 @@ pub(crate) fn register(
     add(Asked::Exit).map(|()| Asked::Exit)
 }
 
-/// The answer to a change: an error, or no news, or (where the kernel has no receipts) the
-/// first event, which is lost if nobody takes it.
+/// The answer to a change: an error, or no news, or (where the kernel has no receipts) an
+/// event, which is lost if nobody takes it. That there was nothing to delete is no news.
 pub(crate) fn receipt(event: Event) -> io::Result<Option<Event>> {
     match (event.is_error, event.data) {
         (false, _) => Ok(Some(event)),
-        (true, 0) => Ok(None),
+        (true, 0 | ENOENT) => Ok(None),
         (true, errno) => Err(io::Error::from_raw_os_error(errno as i32)),
     }
 }
@@ -223,6 +225,7 @@ mod tests {
         };
         assert_eq!(exit_data(event(0), 42).unwrap(), None);
         assert_eq!(receipt(event(0)).unwrap(), None);
+        assert_eq!(receipt(event(ENOENT)).unwrap(), None, "nothing to delete");
         assert!(receipt(event(ESRCH.into())).is_err());
         let error = exit_data(event(ESRCH.into()), 42).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(ESRCH));

@@ -18,7 +18,7 @@
 //!   `refuses_all(error)` is whether it would fail for others as well;
 //! - `remove(member)` lets go of one that has not been told of;
 //! - `wait(deadline)` sleeps until there is an exit (true) or the deadline (false);
-//! - `ask(members)` looks for exits of which no event has told, where that may be;
+//! - `ask(members, when)` looks for exits of which no event has told, where that may be;
 //! - `next()` is an exit, by its token and with what the event told;
 //! - `Member::exit(told)` is how the process exited, or that it has not (`None`), and
 //!   `renew(member, token)` then waits for it again;

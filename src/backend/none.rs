@@ -2,7 +2,11 @@
 //! poll.
 
 use super::{Fired, Token};
-use crate::{Backend, Exit, deadline::Deadline, pid::Pid};
+use crate::{
+    Backend, Exit,
+    deadline::{Deadline, When},
+    pid::Pid,
+};
 use std::{io, os::fd::BorrowedFd};
 
 #[derive(Debug)]
@@ -70,7 +74,7 @@ impl NoReactor {
         match *self {}
     }
 
-    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a NoMember)>) {
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a NoMember)>, _: When) {
         match *self {}
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Backend, Exit,
-    deadline::{Deadline, Pace},
+    deadline::{Deadline, Pace, When},
     pid::Pid,
     probe::{Look, PsinfoFile, descriptors},
 };
@@ -154,7 +154,7 @@ impl Reactor {
     }
 
     /// Each exit has its event.
-    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>) {}
+    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>, _: When) {}
 
     pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
         Ok(member.look()?.is_some())

@@ -4,7 +4,11 @@
 //! and are asked before anybody is told that none has exited.
 
 use super::{Fired, Token, handle::Handle};
-use crate::{Error, Exit, deadline::Deadline, pid::Pid};
+use crate::{
+    Error, Exit,
+    deadline::{Deadline, Pace, When},
+    pid::Pid,
+};
 use std::{
     collections::VecDeque,
     ffi::c_void,
@@ -17,7 +21,7 @@ use std::{
     },
 };
 use windows_sys::Win32::{
-    Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0},
+    Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_FAILED, WAIT_OBJECT_0},
     System::Threading::{
         INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
         WT_EXECUTEONLYONCE, WaitForMultipleObjects,
@@ -34,6 +38,8 @@ pub(crate) struct Reactor {
     /// Never locked, as only the set's owner waits: so that others may share the set.
     receiver: Mutex<Receiver<Token>>,
     fired: VecDeque<Fired>,
+    /// Of asking the handles.
+    pace: Pace,
 }
 
 impl Reactor {
@@ -43,6 +49,7 @@ impl Reactor {
             sender,
             receiver: receiver.into(),
             fired: VecDeque::new(),
+            pace: Pace::default(),
         })
     }
 
@@ -87,17 +94,20 @@ impl Reactor {
 
     /// Asks the handles, as many at once as the system takes. (What the pool tells of the
     /// same exits later is of no member any more.)
-    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a Member)>) {
-        let members: Vec<_> = members.collect();
-        for chunk in members.chunks(MOST_HANDLES) {
-            let handles = chunk.iter().map(|(_, member)| member.handle.as_handle());
-            let handles: Vec<_> = handles.collect();
-            let mut start = 0;
-            while let Some(exited) = first_signalled(&handles[start..]) {
-                let (token, _) = chunk[start + exited];
-                self.fired.push_back(Fired { token, told: None });
-                start += exited + 1;
-            }
+    pub(crate) fn ask<'a>(
+        &mut self,
+        members: impl Iterator<Item = (Token, &'a Member)>,
+        when: When,
+    ) {
+        let is_asked = match when {
+            When::Now => true,
+            When::Affordable => self.pace.allows_a_look(),
+            When::Due => false,
+        };
+        if is_asked {
+            let exited = self.pace.round(|| exited(&members.collect::<Vec<_>>()));
+            let fired = exited.into_iter().map(|token| Fired { token, told: None });
+            self.fired.extend(fired);
         }
     }
 
@@ -138,18 +148,36 @@ impl Member {
     }
 }
 
-/// Without waiting. What cannot be asked is left to the pool.
-fn first_signalled(handles: &[BorrowedHandle<'_>]) -> Option<usize> {
+fn exited(members: &[(Token, &Member)]) -> Vec<Token> {
+    let mut exited = Vec::new();
+    for mut chunk in members.chunks(MOST_HANDLES) {
+        while let Some(index) = first_signalled(chunk) {
+            exited.push(chunk[index].0);
+            chunk = &chunk[index + 1..];
+        }
+    }
+    exited
+}
+
+/// Without waiting.
+fn first_signalled(members: &[(Token, &Member)]) -> Option<usize> {
     const ANY: i32 = 0;
-    if handles.is_empty() {
+    if members.is_empty() {
         return None;
     }
+    let handles = members.iter().map(|(_, member)| member.handle.as_handle());
+    let handles: Vec<BorrowedHandle<'_>> = handles.collect();
     // SAFETY: a borrowed handle is a handle and nothing else, and open; there are as many
     // as we say, at most as many as the system takes.
     let answer =
         unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr().cast(), ANY, 0) };
+    if answer == WAIT_FAILED {
+        // One cannot be asked. The others can, one by one.
+        let has_exited = |member: &Member| member.handle.wait(Deadline::Now).unwrap_or(false);
+        return members.iter().position(|(_, member)| has_exited(member));
+    }
     let index = answer.wrapping_sub(WAIT_OBJECT_0) as usize;
-    (index < handles.len()).then_some(index)
+    (index < members.len()).then_some(index)
 }
 
 /// What the thread pool needs to tell of an exit.

@@ -78,19 +78,28 @@ cfg_if::cfg_if! {
             }
         }
     } else if #[cfg(target_os = "dragonfly")] {
-        type Info = libc::kinfo_proc;
+        /// To the libc crate some of its fields are enums, of which not all bytes are
+        /// valid ones.
+        type Info = mem::MaybeUninit<libc::kinfo_proc>;
 
         fn name(pid: i32) -> [i32; 4] {
             [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid]
         }
 
         fn read(info: &Info) -> Row {
-            Row {
-                pid: info.kp_pid,
-                parent: info.kp_ppid,
-                mark: Some(mark(info.kp_start.tv_sec, info.kp_start.tv_usec)),
-                is_zombie: info.kp_stat as u32 == libc::procstat::SZOMB as u32,
-                wait_status: info.kp_exitstat,
+            let info = info.as_ptr();
+            // SAFETY: all of it was zero, or the kernel has written it. These fields are
+            // integers, and the state is as well, if it is read as one.
+            unsafe {
+                let start = (&raw const (*info).kp_start).read();
+                Row {
+                    pid: (&raw const (*info).kp_pid).read(),
+                    parent: (&raw const (*info).kp_ppid).read(),
+                    mark: Some(mark(start.tv_sec, start.tv_usec)),
+                    is_zombie: (&raw const (*info).kp_stat).cast::<u32>().read()
+                        == libc::procstat::SZOMB as u32,
+                    wait_status: (&raw const (*info).kp_exitstat).read(),
+                }
             }
         }
     } else if #[cfg(target_os = "netbsd")] {
@@ -206,7 +215,7 @@ fn hidden_zombie(pid: Pid) -> Option<Row> {
     if answer != 0 {
         return None;
     }
-    // SAFETY: it wrote so many rows, of which any bytes are valid ones.
+    // SAFETY: it wrote so many rows.
     unsafe { rows.set_len(size / mem::size_of::<Info>()) };
     rows.iter()
         .map(read)
@@ -225,7 +234,7 @@ fn hidden_zombie(_: Pid) -> Option<Row> {
 /// All bits zero, and what the kernel writes, are valid ones.
 unsafe trait Told {}
 
-// SAFETY: integers, arrays of them, and pointers that we do not follow.
+// SAFETY: integers, arrays of them, and pointers that we do not follow; or any bytes.
 unsafe impl Told for Info {}
 
 // SAFETY: two integers.

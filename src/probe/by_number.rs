@@ -63,9 +63,10 @@ impl View {
                 exit,
                 is_ours,
             } if self.is_same(mark) => {
-                // Without a mark it may be another's zombie that has the number now. A
-                // child keeps its number until we reap it.
-                let is_certain = self.is_certain && (self.was_marked || is_ours);
+                // Without the mark it may be another's zombie that has the number now. (A
+                // child of ours that never had one keeps its number until it is reaped.)
+                let is_unmarked_child = is_ours && self.mark.is_none();
+                let is_certain = self.is_certain && (self.was_marked || is_unmarked_child);
                 Look::Exited(if is_certain { exit } else { Exit::UNKNOWN })
             }
             // Reaped, and perhaps its number is another's by now.

@@ -15,8 +15,8 @@
 //!
 //! All tell the wait status, Apple only if asked for it. Apple tells of the exit before there
 //! is a zombie to be reaped, and FreeBSD does if the process was exiting when it was
-//! registered. Apple tells nobody but the tracer of a traced process's exit. NetBSD and
-//! OpenBSD have no `EVFILT_USER`; FreeBSD does not trigger it while it is added.
+//! registered. Apple tells nobody but the tracer of a traced process's exit, until that lets go of
+//! it. NetBSD and OpenBSD have no `EVFILT_USER`; FreeBSD does not trigger it while it is added.
 //!
 //! Further habits may follow the name:
 //! - `receiptless`: the kernel is too old for `EV_RECEIPT`;
@@ -41,14 +41,15 @@ use rustix::{
     process,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::c_void,
-    fs,
+    fmt, fs,
     mem::MaybeUninit,
     os::unix::process::ExitStatusExt as _,
     process::id,
     ptr, slice,
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -65,6 +66,9 @@ pub(crate) fn system() -> System {
 }
 
 const EXIT_STATUS: u32 = 0x0400_0000;
+
+/// Of those that play `in-flux`: each number's first exit.
+static LOST: LazyLock<Mutex<HashSet<process::Pid>>> = LazyLock::new(Mutex::default);
 
 /// Between the exit and the zombie.
 const A_WHILE: Duration = Duration::from_millis(3);
@@ -131,7 +135,8 @@ pub(crate) enum EventFilter {
     },
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Not `Debug`, as rustix's is not.
+#[derive(Clone, Copy)]
 pub(crate) struct Event {
     filter: EventFilter,
     flags: EventFlags,
@@ -168,25 +173,28 @@ impl Event {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct KqueueFd {
     epoll: OwnedFd,
     owner: u32,
     knotes: Mutex<HashMap<u64, Knote>>,
 }
 
-#[derive(Debug)]
 struct Knote {
     event: Event,
     kind: Kind,
 }
 
-#[derive(Debug)]
 enum Kind {
     Process(PidFd),
     /// An eventfd that is readable once it was triggered.
     User(OwnedFd),
     Descriptor,
+}
+
+impl fmt::Debug for KqueueFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.epoll.fmt(f)
+    }
 }
 
 impl AsFd for KqueueFd {
@@ -279,7 +287,8 @@ impl KqueueFd {
         let kind = match change.filter {
             EventFilter::Proc { pid, flags } => {
                 let pidfd = attach(pid, flags)?;
-                if !plays("in-flux") {
+                let is_lost = plays("in-flux") && LOST.lock().unwrap().insert(pid);
+                if !is_lost {
                     add(pidfd.as_fd())?;
                 }
                 Kind::Process(pidfd)
@@ -325,6 +334,8 @@ impl KqueueFd {
             if !fired.is_empty() || left.is_some_and(|left| left == Timespec::default()) {
                 return Ok(fired);
             }
+            drop(knotes);
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -380,11 +391,13 @@ fn fire(knotes: &mut HashMap<u64, Knote>, key: u64) -> Option<Event> {
     let EventFilter::Proc { pid, flags } = event.filter else {
         return None;
     };
+    let pid = Pid::new(pid.as_raw_nonzero().get() as u32).expect("positive");
+    if system() == System::Apple && is_traced(pid) {
+        return None; // for now
+    }
     // It comes once, and then there is nothing left of it.
     knotes.remove(&key);
-    let pid = Pid::new(pid.as_raw_nonzero().get() as u32).expect("positive");
     let is_told = match system() {
-        System::Apple if is_traced(pid) => return None,
         System::Apple => flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS)),
         _ => true,
     };
