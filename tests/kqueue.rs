@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Grandchild, LONG, SHORT, Told, alone, helper, plays};
+use common::{Grandchild, LONG, SHORT, Told, alone, helper, plays, with_habit};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::wait::waitpid,
@@ -13,19 +13,11 @@ use nix::{
 };
 use procwait::{Backend, Process, WaitSet, wait_pid};
 use std::{
-    env,
     fs::File,
     io::Read as _,
     os::fd::{AsRawFd as _, BorrowedFd},
     time::{Duration, Instant},
 };
-
-/// Plays the system with one more habit. For tests that are alone in their process.
-fn with_habit(habit: &str) {
-    let system = env::var("PROCWAIT_KQUEUE").unwrap();
-    // SAFETY: no other thread of this process is running.
-    unsafe { env::set_var("PROCWAIT_KQUEUE", format!("{system},{habit}")) };
-}
 
 #[test]
 fn it_waits_by_kqueue() {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Helper, SHORT, helper, in_namespaces};
+use common::{Grandchild, Helper, SHORT, helper, in_namespaces, plays, skip};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procwait::{Backend, Process, WaitSet, wait_pid};
 use std::{fs, process::Command, time::Duration};
@@ -84,7 +84,32 @@ fn polled_while_the_new_one_is_a_zombie() {
         drop(new.stdin.take());
         wait_pid(new.id(), None).unwrap().unwrap();
         let exit = process.wait().unwrap();
+        if plays("netbsd") || plays("openbsd") {
+            let lacking = "a zombie's start time, which these systems do not tell";
+            return skip("polled_while_the_new_one_is_a_zombie", lacking);
+        }
         assert_eq!(exit.status(), None, "not the new one's");
+    });
+}
+
+#[test]
+fn a_strangers_number_that_becomes_a_childs() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let mut old = Grandchild::new("wait 7");
+        let pid = old.pid;
+        let process = Process::open_with(pid, Backend::Polling).unwrap();
+        let start = start_time(pid);
+        old.end();
+        old.reap();
+        let mut new = loop {
+            let new = helper_with_pid(pid, "wait 8");
+            if start_time(pid) != start {
+                break new;
+            }
+        };
+        drop(new.stdin.take());
+        wait_pid(pid, None).unwrap().unwrap();
+        assert_eq!(process.wait().unwrap().status(), None, "not the new one's");
     });
 }
 
@@ -290,5 +315,49 @@ fn the_next_bearer_of_the_pid_is_not_killed() {
             assert_eq!(wait_pid(pid, Some(SHORT)).unwrap(), None, "unharmed");
             assert_eq!(new.wait().unwrap().code(), Some(8));
         }
+    });
+}
+
+/// What is left in a kqueue of the last process with this number would stand for the new
+/// one: its exit would be told of it, or nothing ever.
+#[test]
+#[cfg(kqueue_on_linux)]
+fn nothing_is_left_of_the_last_bearer() {
+    use common::{LONG, Told, with_habit};
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        // One whose exit was lost while it was registered.
+        let mut set = WaitSet::new();
+        let mut old = Grandchild::new("wait 7");
+        let pid = old.pid;
+        old.end();
+        while wait_pid(pid, Some(SHORT)).unwrap().is_none() {}
+        if plays("freebsd") {
+            with_habit("in-flux");
+        }
+        set.insert(pid).unwrap();
+        assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(7));
+        old.reap();
+        let mut new = helper_with_pid(pid, "wait 8");
+        set.insert(pid).unwrap();
+        assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+        drop(new.stdin.take());
+        assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(8));
+        new.wait().unwrap();
+
+        // One whose exit was seen before it was told, as it was traced.
+        let mut old = Grandchild::new("wait 7");
+        let pid = old.pid;
+        set.insert(pid).unwrap();
+        let mut tracer = Told::new(&format!("trace {pid}"));
+        assert_eq!(tracer.answer(), "traced");
+        old.end();
+        assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(7));
+        tracer.end();
+        old.reap();
+        let mut new = helper_with_pid(pid, "wait 8");
+        set.insert(pid).unwrap();
+        assert_eq!(set.wait(Some(SHORT)).unwrap(), None, "of a living process");
+        drop(new.stdin.take());
+        assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(8));
     });
 }

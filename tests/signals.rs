@@ -37,6 +37,8 @@ fn sent_or_exited() {
     child.wait().unwrap();
     for process in processes.iter().chain(&reaped) {
         assert!(!process.send_signal(libc::SIGTERM).unwrap());
+    }
+    for process in &processes {
         assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGUSR1));
     }
     assert!(!set.send_signal(child.id(), libc::SIGTERM).unwrap());

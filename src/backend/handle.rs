@@ -42,7 +42,7 @@ impl Handle {
         // SAFETY: the handle is open.
         let is_this = match unsafe { GetProcessId(handle.as_raw_handle()) } {
             // We may not ask.
-            0 => matches!(probe::sight(pid)?, Sight::Running(_)),
+            0 => matches!(probe::sight(pid)?, Sight::Seen { .. }),
             opened => opened == pid.get(),
         };
         match is_this {

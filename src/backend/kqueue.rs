@@ -194,11 +194,11 @@ impl Queue {
     fn register(&self, pid: Pid, generation: u32) -> io::Result<Registered> {
         let mut events = Vec::new();
         let asked = rules::register(system(), |asked| {
-            let process = filter(pid, asked);
-            let add = change(process, EventFlags::ADD | EventFlags::ONESHOT, generation);
             // What was left of an earlier process with this number would stand for this one.
-            let changes = [change(process, EventFlags::DELETE, 0), add];
-            events.append(&mut self.change(&changes)?);
+            let delete = change(filter(pid, asked), EventFlags::DELETE, 0);
+            let flags = EventFlags::ADD | EventFlags::ONESHOT;
+            let add = change(filter(pid, asked), flags, generation);
+            events.append(&mut self.change(&[delete, add])?);
             Ok(())
         })?;
         let mut view = None;

@@ -1,7 +1,7 @@
 //! FreeBSD, NetBSD, OpenBSD, DragonFly: the kernel's process table, by `sysctl`,
 //! and the null signal.
 
-use super::{Sight, exists};
+use super::{Child, Sight, exists, peek_child};
 use crate::{Exit, pid::Pid};
 use std::{io, mem, process, ptr};
 
@@ -43,20 +43,22 @@ pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
         row = hidden_zombie(pid);
     }
     Ok(match row {
-        Some(row) if row.is_zombie => Sight::Exited {
+        Some(row) => Sight::Seen {
             mark: row.mark,
-            exit: Exit::from_raw(row.wait_status.into()),
             is_ours: row.is_ours(),
+            exit: (row.is_zombie).then(|| Exit::from_raw(row.wait_status.into())),
         },
-        Some(row) => Sight::Running(row.mark),
-        None => match super::peek_child(pid) {
-            super::Child::Exited(exit) => Sight::Exited {
+        None => {
+            let child = peek_child(pid);
+            Sight::Seen {
                 mark: None,
-                exit,
-                is_ours: true,
-            },
-            _ => Sight::Running(None),
-        },
+                is_ours: child != Child::NotOurs,
+                exit: match child {
+                    Child::Exited(exit) => Some(exit),
+                    _ => None,
+                },
+            }
+        }
     })
 }
 

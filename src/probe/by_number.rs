@@ -14,6 +14,8 @@ pub(crate) struct View {
     /// Whether the mark, or else the number, is sure to be of the process that was
     /// meant. If not, its status is not told.
     is_certain: bool,
+    /// Whether it was a child of ours at first.
+    is_ours: bool,
     /// Whether the last look has seen the mark, and not just the number.
     was_marked: bool,
 }
@@ -21,17 +23,22 @@ pub(crate) struct View {
 impl View {
     /// `None`: no process has this number.
     pub(crate) fn open(pid: Pid, _: Keep) -> io::Result<Option<(View, Look)>> {
-        let view = |mark: Option<Mark>| View {
-            pid,
+        let Sight::Seen {
             mark,
-            is_certain: true,
-            was_marked: mark.is_some(),
+            is_ours,
+            exit,
+        } = sight(pid)?
+        else {
+            return Ok(None);
         };
-        Ok(match sight(pid)? {
-            Sight::Gone => None,
-            Sight::Running(mark) => Some((view(mark), Look::Running)),
-            Sight::Exited { mark, exit, .. } => Some((view(mark), Look::Exited(exit))),
-        })
+        let view = View {
+            pid,
+            was_marked: mark.is_some(),
+            mark,
+            is_ours,
+            is_certain: true,
+        };
+        Ok(Some((view, exit.map_or(Look::Running, Look::Exited))))
     }
 
     #[cfg(windows)]
@@ -56,21 +63,25 @@ impl View {
     }
 
     pub(crate) fn look(&mut self) -> io::Result<Look> {
-        Ok(match sight(self.pid)? {
-            Sight::Running(mark) if self.is_same(mark) => Look::Running,
-            Sight::Exited {
-                mark,
-                exit,
-                is_ours,
-            } if self.is_same(mark) => {
-                // Without the mark it may be another's zombie that has the number now. (A
-                // child of ours that never had one keeps its number until it is reaped.)
-                let is_unmarked_child = is_ours && self.mark.is_none();
-                let is_certain = self.is_certain && (self.was_marked || is_unmarked_child);
-                Look::Exited(if is_certain { exit } else { Exit::UNKNOWN })
-            }
-            // Reaped, and perhaps its number is another's by now.
-            _ => Look::Gone,
+        let Sight::Seen {
+            mark,
+            is_ours,
+            exit,
+        } = sight(self.pid)?
+        else {
+            return Ok(Look::Gone);
+        };
+        if !self.is_same(mark) {
+            // Reaped, and its number is another's by now.
+            return Ok(Look::Gone);
+        }
+        // Without the mark it may be another's zombie that has the number now; a child of
+        // ours keeps its number until it is reaped.
+        let is_told = self.is_certain && (self.was_marked || (self.is_ours && is_ours));
+        Ok(match exit {
+            None => Look::Running,
+            Some(exit) if is_told => Look::Exited(exit),
+            Some(_) => Look::Exited(Exit::UNKNOWN),
         })
     }
 

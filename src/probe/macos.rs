@@ -13,28 +13,27 @@ pub(crate) struct Mark(u64, u64);
 pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     if let Some(info) = info::<libc::proc_bsdinfo>(pid, libc::PROC_PIDTBSDINFO) {
         let mark = Some(Mark(info.pbi_start_tvsec, info.pbi_start_tvusec));
-        return Ok(match info.pbi_status == libc::SZOMB {
-            true => Sight::Exited {
-                mark,
-                exit: Exit::from_raw((info.pbi_xstatus & 0xFFFF) as i32),
-                is_ours: info.pbi_ppid == process::id(),
-            },
-            false => Sight::Running(mark),
+        let is_zombie = info.pbi_status == libc::SZOMB;
+        return Ok(Sight::Seen {
+            mark,
+            is_ours: info.pbi_ppid == process::id(),
+            exit: is_zombie.then(|| Exit::from_raw((info.pbi_xstatus & 0xFFFF) as i32)),
         });
     }
     // Of another user's process only this much is shown.
     if let Some(info) = info::<libc::proc_bsdshortinfo>(pid, libc::PROC_PIDT_SHORTBSDINFO) {
-        return Ok(match info.pbsi_status == libc::SZOMB {
-            true => Sight::Exited {
-                mark: None,
-                exit: Exit::UNKNOWN,
-                is_ours: false,
-            },
-            false => Sight::Running(None),
+        return Ok(Sight::Seen {
+            mark: None,
+            is_ours: false,
+            exit: (info.pbsi_status == libc::SZOMB).then_some(Exit::UNKNOWN),
         });
     }
     Ok(match exists(pid)? {
-        true => Sight::Running(None),
+        true => Sight::Seen {
+            mark: None,
+            is_ours: false,
+            exit: None,
+        },
         false => Sight::Gone,
     })
 }
@@ -42,7 +41,7 @@ pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
 /// Whether a child of ours that has not exited for its parent is known to live: it might be
 /// a zombie that somebody else traces.
 pub(crate) fn is_sure_to_live(child: Pid) -> bool {
-    matches!(sight(child), Ok(Sight::Running(_)))
+    matches!(sight(child), Ok(Sight::Seen { exit: None, .. }))
 }
 
 /// Structures that `proc_pidinfo` fills in.

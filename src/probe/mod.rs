@@ -111,18 +111,19 @@ pub(crate) enum Keep {
     IfSpare,
 }
 
-/// What is seen of a number. Without a mark where the OS shows none.
+/// What is seen of a number.
 #[derive(Debug)]
-#[allow(dead_code)] // Some systems do not show all, and Linux asks in another way.
+#[allow(dead_code)] // Linux asks in another way.
 pub(crate) enum Sight<Mark> {
     /// No process has it. (A thread's id is no process's.)
     Gone,
-    Running(Option<Mark>),
-    /// All its threads have ended, and it is not yet reaped; by ourselves perhaps.
-    Exited {
+    Seen {
+        /// `None` where the OS shows none.
         mark: Option<Mark>,
-        exit: Exit,
+        /// Whether it is a child of ours, as far as is told.
         is_ours: bool,
+        /// Of a zombie: all its threads have ended, and it is not yet reaped.
+        exit: Option<Exit>,
     },
 }
 

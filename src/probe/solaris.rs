@@ -80,21 +80,22 @@ fn read(fd: BorrowedFd<'_>, pid: Pid) -> Result<Psinfo, Errno> {
 pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     let seen = PsinfoFile::open(pid).and_then(|file| Ok((file.mark()?, file.look()?)));
     Ok(match seen {
-        Ok((mark, Look::Running)) => Sight::Running(Some(mark)),
-        Ok((mark, Look::Exited(exit))) => Sight::Exited {
-            mark: Some(mark),
-            exit,
-            is_ours: false,
-        },
         Ok((_, Look::Gone)) => Sight::Gone,
+        Ok((mark, look)) => Sight::Seen {
+            mark: Some(mark),
+            is_ours: false, // Nor does it matter.
+            exit: match look {
+                Look::Exited(exit) => Some(exit),
+                _ => None,
+            },
+        },
         // There is no such process, or no `/proc`, or no descriptor.
         Err(_) => match unix::sight(pid)? {
             Sight::Gone => Sight::Gone,
-            Sight::Running(_) => Sight::Running(None),
-            Sight::Exited { exit, is_ours, .. } => Sight::Exited {
+            Sight::Seen { is_ours, exit, .. } => Sight::Seen {
                 mark: None,
-                exit,
                 is_ours,
+                exit,
             },
         },
     })

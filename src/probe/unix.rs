@@ -17,20 +17,16 @@ pub(crate) struct Mark {
 }
 
 pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
-    match peek_child(pid) {
-        Child::Running | Child::Stopped => return Ok(Sight::Running(Some(Mark { ours: true }))),
-        Child::Exited(exit) => {
-            return Ok(Sight::Exited {
-                mark: Some(Mark { ours: true }),
-                exit,
-                is_ours: true,
-            });
-        }
-        Child::NotOurs => {}
-    }
-    Ok(match exists(pid)? {
-        true => Sight::Running(Some(Mark { ours: false })),
-        false => Sight::Gone,
+    let (is_ours, exit) = match peek_child(pid) {
+        Child::Running | Child::Stopped => (true, None),
+        Child::Exited(exit) => (true, Some(exit)),
+        Child::NotOurs if exists(pid)? => (false, None),
+        Child::NotOurs => return Ok(Sight::Gone),
+    };
+    Ok(Sight::Seen {
+        mark: Some(Mark { ours: is_ours }),
+        is_ours,
+        exit,
     })
 }
 

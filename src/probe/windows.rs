@@ -42,7 +42,11 @@ pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     let mut more = unsafe { Process32FirstW(snapshot.as_raw_handle(), &mut entry) };
     while more != 0 {
         if entry.th32ProcessID == pid.get() {
-            return Ok(Sight::Running(Some(mark(&entry))));
+            return Ok(Sight::Seen {
+                mark: Some(mark(&entry)),
+                is_ours: false, // Nobody is told more of his own.
+                exit: None,
+            });
         }
         // SAFETY: as above.
         more = unsafe { Process32NextW(snapshot.as_raw_handle(), &mut entry) };

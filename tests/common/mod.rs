@@ -388,6 +388,15 @@ pub fn plays(system: &str) -> bool {
     cfg!(kqueue_on_linux) && names.split(',').any(|name| name == system)
 }
 
+/// Plays the system with one more habit. For tests that are alone in their process.
+#[cfg(kqueue_on_linux)]
+#[allow(unsafe_code)]
+pub fn with_habit(habit: &str) {
+    let system = env::var("PROCWAIT_KQUEUE").unwrap();
+    // SAFETY: no other thread of this process is running.
+    unsafe { env::set_var("PROCWAIT_KQUEUE", format!("{system},{habit}")) };
+}
+
 /// Waits for the process, and until it can be seen by all means that it has exited.
 pub fn exit_of(pid: u32) -> Exit {
     let exit = wait_pid(pid, Some(LONG)).unwrap().unwrap();

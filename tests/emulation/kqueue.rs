@@ -287,7 +287,8 @@ impl KqueueFd {
         let kind = match change.filter {
             EventFilter::Proc { pid, flags } => {
                 let pidfd = attach(pid, flags)?;
-                let is_lost = plays("in-flux") && LOST.lock().unwrap().insert(pid);
+                let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|exited| exited);
+                let is_lost = has_exited && plays("in-flux") && LOST.lock().unwrap().insert(pid);
                 if !is_lost {
                     add(pidfd.as_fd())?;
                 }

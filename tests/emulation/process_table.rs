@@ -77,22 +77,22 @@ pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
     let shown = mark.filter(|_| !is_hidden);
     let exit = match look {
         Look::Gone => return Ok(Sight::Gone),
-        Look::Running => return Ok(Sight::Running(shown)),
-        Look::Exited(_) if is_exiting(mark) => return Ok(Sight::Running(shown)),
-        Look::Exited(_) if is_hidden => Exit::UNKNOWN,
-        Look::Exited(exit) => exit,
+        Look::Running => None,
+        Look::Exited(_) if is_exiting(mark) => None,
+        Look::Exited(_) if is_hidden => Some(Exit::UNKNOWN),
+        Look::Exited(exit) => Some(exit),
     };
     // Zombies have lost the time of their start on these.
-    let is_without_mark = plays("netbsd") || plays("openbsd");
-    Ok(Sight::Exited {
+    let is_without_mark = exit.is_some() && (plays("netbsd") || plays("openbsd"));
+    Ok(Sight::Seen {
         mark: shown.filter(|_| !is_without_mark),
-        exit,
         is_ours: linux_child::peek_child(pid) != Child::NotOurs,
+        exit,
     })
 }
 
 pub(crate) fn is_sure_to_live(child: Pid) -> bool {
-    matches!(sight(child), Ok(Sight::Running(_)))
+    matches!(sight(child), Ok(Sight::Seen { exit: None, .. }))
 }
 
 pub(crate) mod child {
