@@ -1,12 +1,9 @@
 //! macOS, iOS, FreeBSD, NetBSD, OpenBSD, DragonFly: `EVFILT_PROC` on a kqueue.
 
-use super::{
-    Fired, Token,
-    kqueue_rules::{self as rules, Asked, SecondLook},
-};
+use super::kqueue_rules::{self as rules, Asked, SecondLook};
 use crate::{
     Backend, Exit,
-    deadline::{Deadline, When},
+    deadline::Deadline,
     pid::Pid,
     probe::{self, Keep, Look, View, descriptors::Descriptor},
 };
@@ -15,7 +12,6 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    collections::VecDeque,
     io,
     mem::MaybeUninit,
     os::unix::net::UnixStream,
@@ -26,14 +22,16 @@ use std::{
 
 cfg_if::cfg_if! {
     if #[cfg(kqueue_on_linux)] {
+        pub(super) use super::kqueue_on_linux::Event;
         use super::kqueue_on_linux::{
-            Event, EventFilter, EventFlags, KqueueFd, ProcessEvents, UserDefinedFlags, UserFlags,
+            EventFilter, EventFlags, KqueueFd, ProcessEvents, UserDefinedFlags, UserFlags,
             kevent, kqueue, system,
         };
     } else {
         use super::kqueue_rules::System;
+        pub(super) use rustix::event::kqueue::Event;
         use rustix::{
-            event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue},
+            event::kqueue::{EventFilter, EventFlags, ProcessEvents, kevent, kqueue},
             fd::OwnedFd as KqueueFd,
             io::{FdFlags, fcntl_setfd},
         };
@@ -58,9 +56,6 @@ cfg_if::cfg_if! {
 
 /// `NOTE_EXITSTATUS`.
 const EXIT_STATUS: u32 = 0x0400_0000;
-
-/// How many exits are taken from the kernel at once.
-const BATCH: usize = 64;
 
 /// A kqueue with one process in it.
 #[derive(Debug)]
@@ -170,14 +165,14 @@ impl Kqueue {
 
 /// A kqueue for the exits of processes.
 #[derive(Debug)]
-struct Queue {
+pub(super) struct Queue {
     fd: Descriptor<KqueueFd>,
     /// Whose it is: no child inherits it by fork, and the number may be another file's there.
     owner: u32,
 }
 
 impl Queue {
-    fn new() -> io::Result<Queue> {
+    pub(super) fn new() -> io::Result<Queue> {
         let fd = kqueue()?;
         #[cfg(not(kqueue_on_linux))]
         fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
@@ -191,7 +186,7 @@ impl Queue {
         self.owner == process::id()
     }
 
-    fn register(&self, pid: Pid, generation: u32) -> io::Result<Registered> {
+    pub(super) fn register(&self, pid: Pid, generation: u32) -> io::Result<Registered> {
         let mut events = Vec::new();
         let asked = rules::register(system(), |asked| {
             // What was left of an earlier process with this number would stand for this one.
@@ -220,7 +215,7 @@ impl Queue {
         })
     }
 
-    fn delete(&self, member: &Member) -> io::Result<Vec<Event>> {
+    pub(super) fn delete(&self, member: &Member) -> io::Result<Vec<Event>> {
         let process = filter(member.pid, member.asked);
         self.change(&[change(process, EventFlags::DELETE, 0)])
     }
@@ -238,7 +233,7 @@ impl Queue {
         events.filter_map(io::Result::transpose).collect()
     }
 
-    fn wait<'a>(
+    pub(super) fn wait<'a>(
         &self,
         events: &'a mut [MaybeUninit<Event>],
         longest: Option<Duration>,
@@ -272,12 +267,12 @@ impl Drop for Queue {
     }
 }
 
-struct Registered {
-    member: Member,
+pub(super) struct Registered {
+    pub(super) member: Member,
     /// After it was registered, if anybody tells.
-    was_running: Option<bool>,
+    pub(super) was_running: Option<bool>,
     /// Other processes' perhaps.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
 }
 
 fn change(filter: EventFilter, flags: EventFlags, generation: u32) -> Event {
@@ -343,129 +338,10 @@ fn made_by_us() -> EventFilter {
     unreachable!("there is the end of a stream")
 }
 
-/// A kqueue with many processes in it.
-#[derive(Debug)]
-pub(crate) struct Reactor {
-    queue: Queue,
-    recheck: Recheck,
-    /// Taken from the kernel, which tells it once.
-    fired: Mutex<VecDeque<Fired>>,
-}
-
-impl Reactor {
-    pub(crate) fn new() -> io::Result<Reactor> {
-        Ok(Reactor {
-            queue: Queue::new()?,
-            recheck: Recheck::new(),
-            fired: Mutex::default(),
-        })
-    }
-
-    pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
-        let registered = self.queue.register(pid, token.generation)?;
-        self.take(&registered.events)?;
-        let in_time = rules::is_in_time(registered.was_running, || self.has_fired(token));
-        match in_time? {
-            true => Ok(registered.member),
-            false => {
-                self.remove(&registered.member);
-                Err(Errno::SRCH.into())
-            }
-        }
-    }
-
-    /// Some refusals are about one process.
-    pub(crate) fn refuses_all(_: &io::Error) -> bool {
-        false
-    }
-
-    /// There are no events that are none.
-    pub(crate) fn renew(&mut self, _: &Member, _: Token) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// For one whose event was not told.
-    pub(crate) fn remove(&mut self, member: &Member) {
-        if let Ok(events) = self.queue.delete(member) {
-            let _ = self.take(&events);
-        }
-        let pid = member.pid.get();
-        lock(&self.fired).retain(|fired| fired.token.pid != pid);
-    }
-
-    /// Sleeps until there is something for `next` (true), or the deadline or the time to
-    /// `ask` (false).
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        let until = self.recheck.comes_before(deadline);
-        until.sleep(|longest| {
-            if self.next_is_empty() {
-                self.take_within(longest)?;
-            }
-            Ok(!self.next_is_empty())
-        })
-    }
-
-    /// How many it has taken.
-    fn take_within(&self, longest: Option<Duration>) -> io::Result<usize> {
-        let mut events = [const { MaybeUninit::uninit() }; BATCH];
-        let events = self.queue.wait(&mut events, longest)?;
-        self.take(events)?;
-        Ok(events.len())
-    }
-
-    fn take(&self, events: &[Event]) -> io::Result<()> {
-        for event in events {
-            let exit = told(event);
-            let Some(pid) = exit.of else { continue };
-            if let Some(data) = rules::exit_data(exit, pid)? {
-                let generation = event.udata().addr() as u32;
-                let token = Token { pid, generation };
-                let told = Some(data);
-                lock(&self.fired).push_back(Fired { token, told });
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at all members, once in a while, for exits that the kernel does not tell.
-    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a Member)>, _: When) {
-        if !self.recheck.is_due() {
-            return;
-        }
-        let exited = members.filter_map(|(token, member)| member.look_again().and(Some(token)));
-        let exited: Vec<Token> = exited.collect();
-        for token in exited {
-            // What the kernel tells counts more, and may have come since.
-            if !self.has_fired(token).unwrap_or(false) {
-                lock(&self.fired).push_back(Fired { token, told: None });
-            }
-        }
-    }
-
-    /// What the kernel has told up to now, or tells if it is asked.
-    fn has_fired(&self, token: Token) -> io::Result<bool> {
-        while self.take_within(Some(Duration::ZERO))? == BATCH {}
-        Ok(lock(&self.fired).iter().any(|fired| fired.token == token))
-    }
-
-    fn next_is_empty(&self) -> bool {
-        lock(&self.fired).is_empty()
-    }
-
-    pub(crate) fn next(&mut self) -> Option<Fired> {
-        lock(&self.fired).pop_front()
-    }
-
-    /// Only the queue knows.
-    pub(crate) fn has_exited(&self, _: &Member, token: Token) -> io::Result<bool> {
-        self.has_fired(token)
-    }
-}
-
 /// A process in a kqueue.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pid: Pid,
+    pub(super) pid: Pid,
     asked: Asked,
     /// For what the kernel may not tell.
     view: Option<Mutex<View>>,
@@ -498,7 +374,7 @@ impl Member {
     }
 
     /// `None`: it is not seen to have exited.
-    fn look_again(&self) -> Option<Exit> {
+    pub(super) fn look_again(&self) -> Option<Exit> {
         match lock(self.view.as_ref()?).look().ok()? {
             Look::Running => None,
             Look::Exited(exit) => Some(exit),
@@ -510,7 +386,7 @@ impl Member {
 /// When to look whether there was an exit that the kernel does not tell: each minute of
 /// all waits together.
 #[derive(Debug)]
-struct Recheck {
+pub(super) struct Recheck {
     /// `None` where the kernel tells all.
     last: Option<Mutex<Instant>>,
 }
@@ -518,13 +394,13 @@ struct Recheck {
 impl Recheck {
     const INTERVAL: Duration = Duration::from_secs(if cfg!(kqueue_on_linux) { 2 } else { 60 });
 
-    fn new() -> Recheck {
+    pub(super) fn new() -> Recheck {
         Recheck {
             last: rules::may_not_tell(system()).then(|| Instant::now().into()),
         }
     }
 
-    fn comes_before(&self, deadline: Deadline) -> Deadline {
+    pub(super) fn comes_before(&self, deadline: Deadline) -> Deadline {
         match &self.last {
             Some(last) => deadline.within(Recheck::INTERVAL.saturating_sub(lock(last).elapsed())),
             None => deadline,
@@ -532,7 +408,7 @@ impl Recheck {
     }
 
     /// And is not for another while.
-    fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         let Some(last) = &self.last else { return false };
         let mut last = lock(last);
         let is_due = last.elapsed() >= Recheck::INTERVAL;
@@ -544,11 +420,11 @@ impl Recheck {
 }
 
 /// No code of ours panics while it holds one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn told(event: &Event) -> rules::Event {
+pub(super) fn told(event: &Event) -> rules::Event {
     let of = match event.filter() {
         EventFilter::Proc { pid, .. } => Some(pid.as_raw_nonzero().get() as u32),
         _ => None,

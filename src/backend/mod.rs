@@ -40,9 +40,11 @@ cfg_if::cfg_if! {
         #[path = "../../tests/emulation/kqueue.rs"]
         mod kqueue_on_linux;
         mod kqueue_rules;
+        mod kqueue_set;
         #[allow(dead_code)]
         mod pidfd;
-        pub(crate) use kqueue::{Kqueue as Event, Member, Reactor};
+        pub(crate) use kqueue::{Kqueue as Event, Member};
+        pub(crate) use kqueue_set::Reactor;
     } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
         mod epoll;
         mod pidfd;
@@ -57,7 +59,9 @@ cfg_if::cfg_if! {
     ))] {
         mod kqueue;
         mod kqueue_rules;
-        pub(crate) use kqueue::{Kqueue as Event, Member, Reactor};
+        mod kqueue_set;
+        pub(crate) use kqueue::{Kqueue as Event, Member};
+        pub(crate) use kqueue_set::Reactor;
     } else if #[cfg(any(target_os = "illumos", target_os = "solaris"))] {
         mod poll_set;
         mod psinfo;
