@@ -150,7 +150,7 @@ pub(crate) enum When {
 }
 
 /// What has come of a turn.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Turn<T> {
     Found(T),
     Pause(Duration),

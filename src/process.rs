@@ -90,6 +90,9 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 /// while another one kills it. Once it has exited, every call answers the same [`Exit`].
 /// Dropping it does nothing to the process.
 ///
+/// A forked child may use its copy, unless another thread was using the `Process` at the
+/// time of the `fork`.
+///
 /// ```
 /// # #[cfg(unix)] {
 /// use procwait::Process;
@@ -274,7 +277,8 @@ impl Process {
     /// illumos and Solaris, where `/proc/PID/psinfo` is readable all the time.
     ///
     /// When it is readable, [`try_wait`](Process::try_wait) knows how the
-    /// process exited.
+    /// process exited. (With kqueue not in the moment in which another thread takes the
+    /// news from it.)
     #[cfg(unix)]
     pub fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
         self.events()?.as_event_fd()
@@ -327,10 +331,11 @@ impl Process {
     /// Sends it this signal; `Ok(false)` if it has exited, zombies included. The signal 0
     /// is not sent, and only asks whether one could be.
     ///
-    /// It never reaches another process that has been given the pid: it goes by the pidfd,
-    /// or by `/proc` if pidfds are denied. Where there is neither, as on macOS and the BSDs,
-    /// it goes by number right after a look whether the process is still there; if it is a
-    /// child that you have not reaped, its number cannot have changed hands.
+    /// Where something holds the process, a pidfd or an open file in `/proc`, it cannot
+    /// reach another process that has been given the pid. Where there is neither, as on
+    /// macOS and the BSDs, or where a sandbox denies all but `kill`, it goes by number right
+    /// after a look whether the process is still there; if it is a child that you have not
+    /// reaped, its number cannot have changed hands.
     ///
     /// # Errors
     ///
@@ -355,10 +360,19 @@ impl Process {
             self.pid,
             signal,
             || self.try_wait().map(|exit| exit.is_some()),
-            || match (&self.event, self.polling()) {
-                (Some(event), _) => event.send_signal(signal),
-                (None, Some(polling)) => polling.send_signal(signal),
-                (None, None) => Ok(()),
+            || {
+                let sent = match &self.event {
+                    Some(event) => event.send_signal(signal),
+                    None => Err(io::ErrorKind::Unsupported.into()),
+                };
+                signals::or_else(sent, || match self.polling() {
+                    Some(polling) => polling.send_signal(signal),
+                    None => Err(io::ErrorKind::Unsupported.into()),
+                })
+            },
+            || {
+                let exit = self.event.as_ref().and_then(|event| event.exit().ok()?);
+                self.has_exited(Some(exit.unwrap_or(Exit::UNKNOWN)));
             },
         )
     }
@@ -366,8 +380,8 @@ impl Process {
     /// Asks it to stop, and kills it if it does not: `SIGTERM`, then `SIGCONT`, as a stopped
     /// process could not obey, then a wait for this long, then `SIGKILL`.
     ///
-    /// `Some`: it has exited, within the time, or before. `None`: it was killed, which it
-    /// may take a while to die of, in an uninterruptible sleep for example. This never
+    /// `Some`: it has exited, within the time, or before, or just after. `None`: it was
+    /// killed, which it may take a while to die of, in an uninterruptible sleep for example. This never
     /// takes longer than `grace`; wait as long as you care to.
     ///
     /// # Errors
@@ -427,9 +441,9 @@ impl Process {
                 Err(cause) => self.fall_back(event, cause)?,
             }
         }
-        if let (Some(polling), None) = (self.polling(), self.exit.get()) {
-            let exit = polling.wait(deadline);
-            self.has_exited(exit.map_err(Error::os(probe::CALL, self.pid.get()))?);
+        if let Some(polling) = self.polling() {
+            let waited = polling.wait(deadline, &self.exit);
+            waited.map_err(Error::os(probe::CALL, self.pid.get()))?;
         }
         Ok(self.exit.get().is_some())
     }

@@ -81,7 +81,8 @@ struct Entry {
 #[derive(Debug)]
 enum Means {
     Event(Member),
-    Polling(Box<Polling>),
+    /// And what it was had by before, which can still be sent signals.
+    Polling(Box<Polling>, Option<Member>),
     /// It had exited when it was inserted, or was found to have: with its place in
     /// `Exited`.
     Exited(Exit, u64),
@@ -138,7 +139,7 @@ impl WaitSet {
                     Some((polling, None)) => {
                         self.polled.insert(pid);
                         self.pace.restart();
-                        Means::Polling(polling.into())
+                        Means::Polling(polling.into(), None)
                     }
                 }
             }
@@ -156,7 +157,7 @@ impl WaitSet {
         self.polled.remove(&pid);
         match entry.means {
             Means::Event(member) => self.events.remove(&member),
-            Means::Polling(_) => {}
+            Means::Polling(..) => {}
             Means::Exited(_, place) => {
                 self.exited.pids.remove(&place);
             }
@@ -223,7 +224,8 @@ impl WaitSet {
             let (_, entry) = self.member(pid)?;
             let held = || match &entry.means {
                 Means::Event(member) => member.kill(),
-                Means::Polling(polling) => polling.kill(),
+                Means::Polling(polling, None) => polling.kill(),
+                Means::Polling(_, Some(member)) => member.kill(),
                 Means::Exited(..) => Ok(()),
             };
             signals::kill(|| self.has_exited(pid, entry), held)
@@ -256,10 +258,16 @@ impl WaitSet {
         let (known, entry) = self.member(pid)?;
         let held = || match &entry.means {
             Means::Event(member) => member.send_signal(signal),
-            Means::Polling(polling) => polling.send_signal(signal),
+            Means::Polling(polling, before) => {
+                let sent = match before {
+                    Some(member) => member.send_signal(signal),
+                    None => Err(io::ErrorKind::Unsupported.into()),
+                };
+                signals::or_else(sent, || polling.send_signal(signal))
+            }
             Means::Exited(..) => Ok(()),
         };
-        signals::send(known, signal, || self.has_exited(pid, entry), held)
+        signals::send(known, signal, || self.has_exited(pid, entry), held, || {})
     }
 
     fn member(&self, pid: u32) -> Result<(Pid, &Entry), Error> {
@@ -276,7 +284,7 @@ impl WaitSet {
                 let token = Token { pid, generation };
                 (Event::WAIT, self.events.has_exited(member, token))
             }
-            Means::Polling(polling) => (probe::CALL, polling.look().map(|exit| exit.is_some())),
+            Means::Polling(polling, _) => (probe::CALL, polling.look().map(|exit| exit.is_some())),
             Means::Exited(..) => return Ok(true),
         };
         seen.map_err(Error::os(call, pid))
@@ -419,7 +427,7 @@ impl WaitSet {
         let seen = match &entry.means {
             Means::Exited(..) => return Ok(()),
             Means::Event(member) => look_at_member(known, member)?,
-            Means::Polling(polling) => {
+            Means::Polling(polling, _) => {
                 let token = Token { pid, generation };
                 look_at_polled(known, polling, token, &mut self.events, tries_events)?
             }
@@ -430,10 +438,13 @@ impl WaitSet {
             Seen::Exited(exit) => self.exited.add(pid, exit),
         };
         match means {
-            Means::Polling(_) => self.polled.insert(pid),
+            Means::Polling(..) => self.polled.insert(pid),
             Means::Event(_) | Means::Exited(..) => self.polled.remove(&pid),
         };
-        entry.means = means;
+        let before = mem::replace(&mut entry.means, means);
+        if let (Means::Polling(_, kept), Means::Event(member)) = (&mut entry.means, before) {
+            *kept = Some(member);
+        }
         Ok(())
     }
 }
@@ -482,7 +493,7 @@ fn look_at_member(pid: Pid, member: &Member) -> Result<Seen, Error> {
     }
     let taken = Polling::take_over(pid, Keep::IfSpare, || member.is_reaped());
     Ok(match taken.map_err(Error::os(probe::CALL, pid.get()))? {
-        Ok(polling) => Seen::Running(Means::Polling(polling.into())),
+        Ok(polling) => Seen::Running(Means::Polling(polling.into(), None)),
         Err(seen) => {
             let exit = seen.or_else(|| member.exit(None).ok()?);
             Seen::Exited(exit.unwrap_or(Exit::UNKNOWN))
@@ -534,7 +545,7 @@ impl Events {
                 let generation = entry.generation;
                 match &entry.means {
                     Means::Event(member) => Some((Token { pid, generation }, member)),
-                    Means::Polling(_) | Means::Exited(..) => None,
+                    Means::Polling(..) | Means::Exited(..) => None,
                 }
             });
             reactor.ask(members, when);

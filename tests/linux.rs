@@ -255,6 +255,39 @@ fn no_descriptor_is_left_open() {
 /// another file's by now, or nobody's.
 #[test]
 #[allow(unsafe_code)]
+fn the_pidfd_that_has_its_number_now_is_not_signalled() {
+    let test = "the_pidfd_that_has_its_number_now_is_not_signalled";
+    if !has_pidfd() {
+        return common::skip(test, "pidfd");
+    }
+    alone(|| {
+        for is_noticed_before in [false, true] {
+            let (mut child, other) = (helper("ignore-stdin"), helper("ignore-stdin"));
+            let process = Process::open(child.id()).unwrap();
+            let number = process.as_event_fd().unwrap().as_raw_fd();
+            // SAFETY: not in the least; it is the mistake that is tested.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+            if is_noticed_before {
+                assert_eq!(process.try_wait().unwrap(), None);
+            }
+            // Polling may have taken it.
+            let others: Vec<_> = (0..3).map(|_| Process::open(other.id()).unwrap()).collect();
+            let numbers = others
+                .iter()
+                .map(|it| it.as_event_fd().unwrap().as_raw_fd());
+            assert!(is_noticed_before || numbers.into_iter().any(|it| it == number));
+            process.kill().unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+            assert_eq!(others[0].wait_timeout(SHORT).unwrap(), None);
+            drop(process);
+            assert_eq!(others[0].wait_timeout(SHORT).unwrap(), None);
+        }
+    });
+}
+
+/// As above.
+#[test]
+#[allow(unsafe_code)]
 fn a_descriptor_closed_behind_its_back() {
     if !has_pidfd() {
         return common::skip("a_descriptor_closed_behind_its_back", "pidfd");

@@ -101,9 +101,7 @@ impl Reactor {
     pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>, _: When) {}
 
     pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
-        let look = member.look().or_else(|_| member.exit(None));
-        look.map(|exit| exit.is_some())
-            .or_else(|error| member.is_reaped().ok_or(error))
+        member.0.has_exited()
     }
 
     pub(crate) fn next(&mut self) -> Option<Fired> {

@@ -22,7 +22,10 @@ use windows_sys::Win32::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Handle(OwnedHandle);
+pub(crate) struct Handle {
+    handle: OwnedHandle,
+    pid: Pid,
+}
 
 impl Handle {
     pub(crate) const BACKEND: Option<Backend> = Some(Backend::Handle);
@@ -46,7 +49,7 @@ impl Handle {
             opened => opened == pid.get(),
         };
         match is_this {
-            true => Ok(Handle(handle)),
+            true => Ok(Handle { handle, pid }),
             false => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -60,7 +63,7 @@ impl Handle {
         deadline.sleep(|longest| {
             let milliseconds = longest.map_or(INFINITE, milliseconds);
             // SAFETY: the handle is open, and stays so as we borrow it.
-            match unsafe { WaitForSingleObject(self.0.as_raw_handle(), milliseconds) } {
+            match unsafe { WaitForSingleObject(self.handle.as_raw_handle(), milliseconds) } {
                 WAIT_OBJECT_0 => Ok(true),
                 WAIT_TIMEOUT => Ok(false),
                 _ => Err(io::Error::last_os_error()),
@@ -79,14 +82,13 @@ impl Handle {
         let mut code = 0;
         // SAFETY: the handle is open, and the code is written to a place that
         // outlives the call.
-        let told = unsafe { GetExitCodeProcess(self.0.as_raw_handle(), &mut code) };
+        let told = unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &mut code) };
         (told != 0).then_some(code)
     }
 
     /// The handle keeps the pid from being another's, so that it may be opened again.
     pub(crate) fn kill(&self) -> Result<(), Error> {
-        // SAFETY: the handle is open.
-        let pid = Pid::new(unsafe { GetProcessId(self.0.as_raw_handle()) })?;
+        let pid = self.pid;
         let Err(denied) = open_to_kill(pid).and_then(|process| terminate(process, pid)) else {
             return Ok(());
         };
@@ -102,7 +104,7 @@ impl Handle {
     }
 
     pub(crate) fn as_handle(&self) -> BorrowedHandle<'_> {
-        self.0.as_handle()
+        self.handle.as_handle()
     }
 }
 

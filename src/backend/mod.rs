@@ -6,8 +6,8 @@
 //!   its failure was not about this process;
 //! - `wait(deadline)` sleeps until its exit (true) or the deadline (false);
 //! - `exit()` is how it exited, once it has, or that it has not after all (`None`);
-//! - `send_signal(signal)`, or `kill()`, is for the process that is held, and fails where
-//!   nothing but its number can be sent one;
+//! - `send_signal(signal)`, or `kill()`, is for the process that is held; it fails where
+//!   nothing holds it any more, or nothing but its number can be sent one;
 //! - `is_reaped()` is whether its pid may have come to mean another process, if that can
 //!   be told;
 //! - `as_event_fd()`, or `as_handle()`, is what a reactor can wait for.

@@ -86,8 +86,28 @@ impl PidFd {
         (answer.is_ok() && is_told).then(|| kept_exit(info.exit_code))
     }
 
+    /// The number may be that of another process's pidfd by now, if somebody has closed ours.
     pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
-        send_signal(self.as_fd(), signal)
+        let shown = procfs::pid_of_pidfd(self.as_fd().as_raw_fd());
+        if shown.is_some_and(|shown| shown != self.pid) && procfs::is_ours() {
+            self.fd.lose();
+        }
+        match self.fd.is_lost() {
+            true => Err(Errno::BADF.into()),
+            false => send_signal(self.as_fd(), signal),
+        }
+    }
+
+    /// By /proc, if it cannot be waited for.
+    pub(crate) fn has_exited(&self) -> io::Result<bool> {
+        let look = match self.wait(Deadline::Now) {
+            Ok(true) => self.exit().map(|exit| exit.is_some()),
+            answer => answer,
+        };
+        look.or_else(|error| {
+            let shown = procfs::pidfd_has_exited(self.as_fd().as_raw_fd());
+            shown.filter(|_| !self.fd.is_lost()).ok_or(error)
+        })
     }
 
     /// Whether the pid may have come to mean another process. `None`: nobody tells.

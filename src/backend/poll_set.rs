@@ -75,7 +75,12 @@ impl<F: AsFd> PollSet<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{os::unix::net::UnixStream, thread, time::Instant};
+    use std::{
+        io::{self, Write as _},
+        os::unix::net::UnixStream,
+        thread,
+        time::Instant,
+    };
 
     fn token(pid: u32) -> Token {
         Token { pid, generation: 1 }
@@ -87,11 +92,28 @@ mod tests {
         (Arc::new(file), other_end)
     }
 
+    /// gVisor does not, if nothing else is polled for.
+    fn hang_ups_are_told(test: &str) -> bool {
+        let (file, other_end) = file();
+        drop(other_end);
+        let told = revents(&file, PollFlags::empty(), Some(SHORT * 10)).unwrap();
+        let is_told = told.contains(PollFlags::HUP);
+        if !is_told {
+            // Past the capture of a test's output.
+            let lacking = "a `poll` that tells of hang-ups alone";
+            writeln!(io::stderr(), "SKIPPED {test}: {lacking}").unwrap();
+        }
+        is_told
+    }
+
     const NOW: Option<Duration> = Some(Duration::ZERO);
     const SHORT: Duration = Duration::from_millis(20);
 
     #[test]
     fn each_hangs_up_once() {
+        if !hang_ups_are_told("each_hangs_up_once") {
+            return;
+        }
         let mut set = PollSet::new();
         let files = [file(), file(), file()];
         for (number, (file, _)) in (1..).zip(&files) {
@@ -108,6 +130,9 @@ mod tests {
 
     #[test]
     fn a_sleep_ends_when_one_hangs_up() {
+        if !hang_ups_are_told("a_sleep_ends_when_one_hangs_up") {
+            return;
+        }
         let mut set = PollSet::new();
         let (file, other_end) = file();
         set.insert(token(1), &file);
@@ -121,7 +146,9 @@ mod tests {
 
     #[test]
     fn what_can_be_read_is_no_news() {
-        use std::io::Write as _;
+        if !hang_ups_are_told("what_can_be_read_is_no_news") {
+            return;
+        }
         let (file, mut other_end) = file();
         other_end.write_all(b"!").unwrap();
         let mut set = PollSet::new();

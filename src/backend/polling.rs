@@ -2,13 +2,13 @@
 
 use crate::{
     Exit,
-    deadline::{Deadline, Pace},
+    deadline::{Deadline, Pace, Turn},
     pid::Pid,
     probe::{Keep, Look, View},
 };
 use std::{
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// A process that is looked at, by any number of threads.
@@ -58,12 +58,21 @@ impl Polling {
         self.lock().view.is_certain()
     }
 
-    /// `None`: the deadline has passed.
-    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<Option<Exit>> {
-        deadline.poll_in_turn(|when| {
+    /// Until one of those who wait has found the exit or the deadline has passed.
+    pub(crate) fn wait(&self, deadline: Deadline, found: &OnceLock<Exit>) -> io::Result<()> {
+        let turn = |when| {
             let Watch { view, pace } = &mut *self.lock();
-            pace.turn(when, || Ok(exit(view.look()?)))
-        })
+            if let Some(&known) = found.get() {
+                return Ok(Turn::Found(known));
+            }
+            let turn = pace.turn(when, || view.look().map(exit))?;
+            if let Turn::Found(exit) = turn {
+                // Before another looks, who may see less.
+                let _ = found.set(exit);
+            }
+            Ok(turn)
+        };
+        deadline.poll_in_turn(turn).map(drop)
     }
 
     /// `None`: it is still running.

@@ -34,6 +34,10 @@ impl<F> Descriptor<F> {
         self.is_lost.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
+
     fn get(&self) -> &F {
         self.fd.as_ref().expect("there until it is dropped")
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::{Exit, pid::Pid};
 use rustix::{
     fd::{AsFd, AsRawFd as _, BorrowedFd},
+    fs::fstat,
     io::Errno,
 };
 use std::{ffi::CStr, io, mem::MaybeUninit, ptr};
@@ -89,8 +90,12 @@ impl View {
     pub(crate) fn send_signal(&mut self, signal: i32) -> io::Result<()> {
         let file = self.file.as_ref().ok_or(Errno::BADF)?;
         let directory = procfs::open_directory(self.pid)?;
+        // There may be another /proc by now, of another pid namespace.
+        let is_same_proc = fstat(file)?.st_dev == fstat(&directory)?.st_dev;
         match file.read() {
-            Ok(stat) if stat.pid == self.pid.get() => send_signal(directory.as_fd(), signal),
+            Ok(stat) if is_same_proc && stat.pid == self.pid.get() => {
+                send_signal(directory.as_fd(), signal)
+            }
             Ok(_) => Err(Errno::BADF.into()),
             Err(error) => Err(error.into()),
         }

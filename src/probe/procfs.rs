@@ -131,6 +131,18 @@ pub(crate) fn pidfd_is_reaped(fd: RawFd) -> Option<bool> {
     Some(shown_pid_of_pidfd(fd)? == -1)
 }
 
+/// Whether the process of a pidfd of ours has exited. `None`: not shown.
+pub(crate) fn pidfd_has_exited(fd: RawFd) -> Option<bool> {
+    match shown_pid_of_pidfd(fd)? {
+        -1 => Some(true),
+        _ => {
+            let stat = StatFile::open(pid_of_pidfd(fd)?).ok()?.read().ok()?;
+            // And the number was its until then.
+            (pid_of_pidfd(fd)?.get() == stat.pid).then(|| stat.has_exited())
+        }
+    }
+}
+
 fn shown_pid_of_pidfd(fd: RawFd) -> Option<i32> {
     // Not /proc/self, which is the first thread's: that may have ended, or have
     // descriptors of its own.
