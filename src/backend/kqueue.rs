@@ -375,11 +375,7 @@ impl Member {
 
     /// `None`: it is not seen to have exited.
     pub(super) fn look_again(&self) -> Option<Exit> {
-        match lock(self.view.as_ref()?).look().ok()? {
-            Look::Running => None,
-            Look::Exited(exit) => Some(exit),
-            Look::Gone => Some(Exit::UNKNOWN),
-        }
+        lock(self.view.as_ref()?).look().ok()?.exit()
     }
 }
 

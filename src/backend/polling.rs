@@ -29,7 +29,7 @@ impl Polling {
         let opened = View::open(pid, keep)?;
         Ok(opened.map(|(view, look)| {
             let pace = Pace::default();
-            (Polling(Watch { view, pace }.into()), exit(look))
+            (Polling(Watch { view, pace }.into()), look.exit())
         }))
     }
 
@@ -65,7 +65,7 @@ impl Polling {
             if let Some(&known) = found.get() {
                 return Ok(Turn::Found(known));
             }
-            let turn = pace.turn(when, || view.look().map(exit))?;
+            let turn = pace.turn(when, || view.look().map(Look::exit))?;
             if let Turn::Found(exit) = turn {
                 // Before another looks, who may see less.
                 let _ = found.set(exit);
@@ -77,7 +77,7 @@ impl Polling {
 
     /// `None`: it is still running.
     pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        Ok(exit(self.lock().view.look()?))
+        self.lock().view.look().map(Look::exit)
     }
 
     /// An error if there is nothing that holds the process, or it is refused.
@@ -93,13 +93,5 @@ impl Polling {
 
     fn lock(&self) -> MutexGuard<'_, Watch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn exit(look: Look) -> Option<Exit> {
-    match look {
-        Look::Running => None,
-        Look::Exited(exit) => Some(exit),
-        Look::Gone => Some(Exit::UNKNOWN),
     }
 }

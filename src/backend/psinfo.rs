@@ -91,11 +91,7 @@ fn open(pid: Pid) -> io::Result<PsinfoFile> {
 
 /// `None`: it is still running.
 fn exit(file: &PsinfoFile) -> io::Result<Option<Exit>> {
-    Ok(match file.look()? {
-        Look::Running => None,
-        Look::Exited(exit) => Some(exit),
-        Look::Gone => Some(Exit::UNKNOWN),
-    })
+    file.look().map(Look::exit)
 }
 
 fn is_reaped(file: &PsinfoFile) -> Option<bool> {

@@ -103,6 +103,17 @@ pub(crate) enum Look {
     Exited(Exit),
 }
 
+impl Look {
+    /// `None`: it is still running.
+    pub(crate) fn exit(self) -> Option<Exit> {
+        match self {
+            Look::Running => None,
+            Look::Exited(exit) => Some(exit),
+            Look::Gone => Some(Exit::UNKNOWN),
+        }
+    }
+}
+
 /// Whether a view may keep a descriptor open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keep {
