@@ -1,9 +1,9 @@
 //! `ChildExt`: a timeout for `std::process::Child`.
 
 use crate::{
-    Error, Process,
+    Captured, Error, Process,
     deadline::{Deadline, Pace},
-    probe,
+    output, probe,
 };
 use std::{
     io,
@@ -60,6 +60,68 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// As for [`wait_timeout`](ChildExt::wait_timeout).
     fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
+
+    /// Waits as [`wait_timeout`](ChildExt::wait_timeout) does, and meanwhile reads the child's
+    /// standard output and standard error into `captured`, as far as they are pipes that the
+    /// `Child` holds.
+    ///
+    /// `Some`: it has exited, and all that it wrote has been read. Nobody waits for others
+    /// that hold the pipes open, such as processes that it left behind. A pipe that was read
+    /// to its end becomes `None` in the `Child`; one that others still hold stays, and another
+    /// call reads what has come since.
+    ///
+    /// `None`: it is still running. What has come so far is in `captured`; call again to go on,
+    /// after a [`Child::kill`] too. Nothing is lost, nor read twice. A timeout of zero reads
+    /// what is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait_timeout`](ChildExt::wait_timeout), and those of reading. What was read
+    /// before is in `captured`.
+    ///
+    /// # Caveats
+    ///
+    /// If other threads or processes read from the same pipe, each gets a part. And where the
+    /// system has no read that does not wait, that is but on Linux 6.4 and later and on Windows, a
+    /// read may then wait for what another has taken. Where `poll` is denied as well, the end
+    /// of a pipe is not seen.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use procwait::{Captured, ChildExt as _};
+    /// use std::{process::{Command, Stdio}, time::Duration};
+    ///
+    /// let mut child = Command::new("sh")
+    ///     .args(["-c", "echo so far; sleep 60"])
+    ///     .stdout(Stdio::piped())
+    ///     .spawn()?;
+    /// let mut captured = Captured::with_limit(1024 * 1024);
+    /// # let soon = Duration::from_millis(500);
+    /// # let five_seconds = soon;
+    /// if child.output_timeout(&mut captured, five_seconds)?.is_none() {
+    ///     child.kill()?;
+    ///     child.output_timeout(&mut captured, Duration::MAX)?;
+    /// }
+    /// println!("{}", String::from_utf8_lossy(&captured.stdout)); // "so far"
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn output_timeout(
+        &mut self,
+        captured: &mut Captured,
+        timeout: Duration,
+    ) -> io::Result<Option<ExitStatus>>;
+
+    /// The same until `deadline`. One that has passed already reads what is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`output_timeout`](ChildExt::output_timeout).
+    fn output_deadline(
+        &mut self,
+        captured: &mut Captured,
+        deadline: Instant,
+    ) -> io::Result<Option<ExitStatus>>;
 }
 
 impl ChildExt for Child {
@@ -70,29 +132,91 @@ impl ChildExt for Child {
     fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
         wait(self, Deadline::at(deadline))
     }
+
+    fn output_timeout(
+        &mut self,
+        captured: &mut Captured,
+        timeout: Duration,
+    ) -> io::Result<Option<ExitStatus>> {
+        output(self, captured, Deadline::after(timeout))
+    }
+
+    fn output_deadline(
+        &mut self,
+        captured: &mut Captured,
+        deadline: Instant,
+    ) -> io::Result<Option<ExitStatus>> {
+        output(self, captured, Deadline::at(deadline))
+    }
 }
 
 fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
     drop(child.stdin.take());
-    if let Some(status) = probe::try_wait(child)? {
-        return Ok(Some(status));
+    let status = probe::try_wait(child)?;
+    if status.is_some() || deadline == Deadline::Now {
+        return Ok(status);
     }
-    if deadline == Deadline::Now {
-        return Ok(None);
+    match held(child)? {
+        Some(process) if process.ended(deadline)? => reap(child, &process, deadline),
+        Some(_) => Ok(None),
+        None => reaped_by_another(child, deadline),
     }
-    let mut pace = Pace::default();
-    let process = match Process::open(child.id()) {
-        // Somebody else has reaped it since the look: for `try_wait` to say.
-        Err(Error::NotFound { .. }) => return deadline.poll(&mut pace, || probe::try_wait(child)),
-        opened => opened?,
-    };
-    if !process.ended(deadline)? {
-        return Ok(None);
+}
+
+fn output(
+    child: &mut Child,
+    captured: &mut Captured,
+    deadline: Deadline,
+) -> io::Result<Option<ExitStatus>> {
+    drop(child.stdin.take());
+    let status = probe::try_wait(child);
+    if !matches!(status, Ok(None)) || deadline == Deadline::Now {
+        let read = output::drain(child, captured);
+        return status.and_then(|status| read.map(|()| status));
     }
-    // The news of an exit can come before the child can be reaped: by a moment
-    // on macOS and FreeBSD, and on Linux until a debugger lets go of it. Do not
-    // block in `wait` meanwhile, but ask again.
-    match deadline.poll(&mut pace, || probe::try_wait(child)) {
+    match held(child)? {
+        Some(process) => output_of(child, &process, captured, deadline),
+        None => {
+            output::drain(child, captured)?;
+            reaped_by_another(child, deadline)
+        }
+    }
+}
+
+pub(crate) fn output_of(
+    child: &mut Child,
+    process: &Process,
+    captured: &mut Captured,
+    deadline: Deadline,
+) -> io::Result<Option<ExitStatus>> {
+    match output::read_until_exit(child, process, captured, deadline)? {
+        true => reap(child, process, deadline),
+        false => Ok(None),
+    }
+}
+
+/// `None`: somebody else has reaped it.
+pub(crate) fn held(child: &Child) -> Result<Option<Process>, Error> {
+    match Process::open(child.id()) {
+        Err(Error::NotFound { .. }) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// That is for `try_wait` to say.
+fn reaped_by_another(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+    deadline.poll(&mut Pace::default(), || probe::try_wait(child))
+}
+
+/// The news of an exit can come before the child can be reaped: by a moment on macOS and
+/// FreeBSD, and on Linux until a debugger lets go of it. Does not block in `wait` meanwhile,
+/// but asks again.
+fn reap(
+    child: &mut Child,
+    process: &Process,
+    deadline: Deadline,
+) -> io::Result<Option<ExitStatus>> {
+    match deadline.poll(&mut Pace::default(), || probe::try_wait(child)) {
         Err(error) => match process.exit()?.and_then(|exit| exit.status()) {
             Some(status) => Ok(Some(status)),
             None => Err(error),

@@ -78,9 +78,11 @@ mod all;
 #[allow(unsafe_code)]
 mod backend;
 mod child;
+mod command;
 mod deadline;
 mod error;
 mod exit;
+mod output;
 mod pid;
 #[allow(unsafe_code)]
 mod probe;
@@ -92,8 +94,10 @@ pub use crate::{
     all::{WaitAll, wait_all, wait_any},
     backend::Backend,
     child::ChildExt,
+    command::{CommandExt, TimedOutput},
     error::Error,
     exit::Exit,
+    output::Captured,
     process::{Process, wait_pid},
     set::WaitSet,
 };

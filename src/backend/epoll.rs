@@ -6,7 +6,8 @@
 
 use super::{
     Fired, Token,
-    pidfd::{PidFd, is_readable_within, punctual},
+    pidfd::{PidFd, is_readable_within},
+    poll::punctual,
 };
 use crate::{
     Exit,

@@ -31,8 +31,16 @@ use std::fmt;
 mod by_number;
 #[cfg(unix)]
 pub(crate) use by_number::kill;
+#[cfg(unix)]
+mod pipes;
+#[cfg(unix)]
+pub(crate) use pipes::Streams;
+#[cfg(unix)]
+mod poll;
 mod polling;
 pub(crate) use polling::Polling;
+mod sink;
+pub(crate) use sink::Sink;
 
 cfg_if::cfg_if! {
     if #[cfg(kqueue_on_linux)] {

@@ -1,6 +1,7 @@
 //! Linux 5.3 and later: a pidfd, which polls as readable once the process has
 //! exited.
 
+use super::poll::revents;
 use crate::{
     Backend, Exit,
     deadline::Deadline,
@@ -8,7 +9,7 @@ use crate::{
     probe::{descriptors::Descriptor, procfs, send_signal, zombie_exit_of_pidfd},
 };
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::PollFlags,
     fd::{AsFd, AsRawFd as _, BorrowedFd},
     io::Errno,
     ioctl::{Opcode, Updater, ioctl, opcode},
@@ -143,31 +144,11 @@ pub(crate) fn is_readable_within(
     fd: BorrowedFd<'_>,
     longest: Option<Duration>,
 ) -> Result<bool, Errno> {
-    let longest = longest.map(|longest| {
-        let longest = punctual(longest);
-        Timespec {
-            tv_sec: longest.as_secs() as _,
-            tv_nsec: longest.subsec_nanos() as _,
-        }
-    });
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    if poll(&mut fds, longest.as_ref())? == 0 {
-        return Ok(false);
-    }
-    match fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP) {
-        true => Ok(true),
+    let revents = revents(fd, PollFlags::IN, longest)?;
+    match revents.is_empty() || revents.intersects(PollFlags::IN | PollFlags::HUP) {
+        true => Ok(!revents.is_empty()),
         // Somebody has closed it behind our back.
         false => Err(Errno::BADF),
-    }
-}
-
-/// The kernel lets a sleep run over by a thousandth, or by five of a process that is
-/// `nice`. So a long one ends a little early, and the rest is slept after that.
-pub(crate) fn punctual(sleep: Duration) -> Duration {
-    const LONG: Duration = Duration::from_millis(100);
-    match sleep > LONG {
-        true => sleep - sleep / 200,
-        false => sleep,
     }
 }
 
@@ -277,15 +258,5 @@ mod tests {
         for sure in [libc::SIGKILL, libc::SIGTERM, 0, 3 << 8, libc::SIGSEGV << 8] {
             assert_eq!(kept_exit(sure), Exit::from_raw(sure));
         }
-    }
-
-    #[test]
-    fn long_sleeps_end_a_little_early() {
-        let short = Duration::from_millis(100);
-        assert_eq!(punctual(short), short);
-        // What is left after that runs over by half a hundredth at most.
-        let ten = Duration::from_secs(10);
-        assert_eq!(punctual(ten), Duration::from_millis(9_950));
-        assert_eq!(punctual(ten - punctual(ten)), Duration::from_millis(50));
     }
 }

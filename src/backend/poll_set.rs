@@ -1,9 +1,9 @@
 //! `poll` over many descriptors, each of which has news once: that it hangs up, or cannot
 //! be polled.
 
-use super::Token;
+use super::{Token, poll::poll_within};
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags},
     fd::AsFd,
     io::Errno,
 };
@@ -11,22 +11,6 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-
-/// What `poll` tells of one by then.
-pub(crate) fn revents(
-    fd: impl AsFd,
-    events: PollFlags,
-    longest: Option<Duration>,
-) -> Result<PollFlags, Errno> {
-    let mut fds = [PollFd::new(&fd, events)];
-    poll_within(&mut fds, longest)?;
-    Ok(fds[0].revents())
-}
-
-fn poll_within(fds: &mut [PollFd<'_>], longest: Option<Duration>) -> Result<usize, Errno> {
-    let timeout = longest.map(Timespec::try_from).transpose();
-    poll(fds, timeout.map_err(|_| Errno::INVAL)?.as_ref())
-}
 
 /// Does not keep what it holds from being closed.
 #[derive(Debug)]
@@ -75,6 +59,7 @@ impl<F: AsFd> PollSet<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::poll::revents;
     use std::{
         io::{self, Write as _},
         os::unix::net::UnixStream,

@@ -6,10 +6,7 @@
 //! but the hang-up is polled for: a stopped process would answer `POLLPRI` all the time,
 //! and any process `POLLIN`.
 
-use super::{
-    Fired, Token,
-    poll_set::{PollSet, revents},
-};
+use super::{Fired, Token, poll::revents, poll_set::PollSet};
 use crate::{
     Backend, Exit,
     deadline::{Deadline, Pace, When},

@@ -114,6 +114,38 @@ fn run(command: &str) -> ! {
             println!("{}", process.wait().unwrap());
             exit("0")
         }
+        // write BYTES CODE: so many to standard output, and as many to standard error.
+        "write" => {
+            let (bytes, code) = rest.split_once(' ').unwrap();
+            let bytes = bytes.parse().unwrap();
+            io::stdout().write_all(&pattern(b'o', bytes)).unwrap();
+            io::stderr().write_all(&pattern(b'e', bytes)).unwrap();
+            exit(code)
+        }
+        // alternate ROUNDS: more than fits into a pipe, to each of the two in turn.
+        "alternate" => {
+            for _ in 0..rest.parse().unwrap() {
+                io::stdout().write_all(&pattern(b'o', FULL)).unwrap();
+                io::stderr().write_all(&pattern(b'e', FULL)).unwrap();
+            }
+            exit("0")
+        }
+        // count: for ever, to standard output and standard error.
+        "count" => {
+            let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
+            for number in 0.. {
+                writeln!(stdout, "{number}").unwrap();
+                writeln!(stderr, "{number}").unwrap();
+            }
+            unreachable!()
+        }
+        // leave COMMAND…: start a helper that shares the output, tell its pid, and exit.
+        "leave" => {
+            let mut left = helper_command(rest);
+            left.stdin(Stdio::null()).stdout(Stdio::inherit());
+            println!("<{}>", left.spawn().unwrap().id());
+            exit("5")
+        }
         // parent COMMAND…: start a helper, tell its pid, and do as told about it.
         "parent" => parent(rest),
         // ignore-stdin: run until killed.
@@ -226,6 +258,14 @@ fn exit(code: &str) -> ! {
     // Windows' codes are u32; Rust hands them over as the same 32 bits.
     let code: i64 = code.parse().expect("an exit code");
     process::exit(code as i32)
+}
+
+/// More than a pipe has room for.
+pub const FULL: usize = 100_000;
+
+/// So many bytes, no two neighbours alike.
+pub fn pattern(first: u8, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| first ^ (at % 251) as u8).collect()
 }
 
 fn until_stdin_ends() {

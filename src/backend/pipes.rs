@@ -1,0 +1,330 @@
+//! Unix: the output of a child, read while its exit is waited for.
+//!
+//! `O_NONBLOCK` is not for us to set: it belongs to all who share the pipe. So a pipe is read
+//! when `poll` says that there is something, and where the kernel has a read that does not
+//! wait, by that: somebody else may have been faster.
+
+use super::{
+    poll::{poll_within, revents},
+    sink::Sink,
+};
+use crate::deadline::Deadline;
+use rustix::{
+    event::{PollFd, PollFlags},
+    fd::{AsFd, BorrowedFd},
+    io::{Errno, ioctl_fionread},
+};
+use std::{
+    io,
+    mem::MaybeUninit,
+    process::{ChildStderr, ChildStdout},
+    thread,
+    time::Duration,
+};
+
+/// The most that is read at once, so that the clock is looked at in between.
+const MOST: usize = 64 * 1024;
+
+/// Both streams of a child, as far as they are pipes that we hold.
+#[derive(Debug)]
+pub(crate) struct Streams<'a> {
+    stdout: Stream<'a, ChildStdout>,
+    stderr: Stream<'a, ChildStderr>,
+    can_poll: bool,
+    /// The time until they are read again, where they cannot be polled.
+    pause: Duration,
+}
+
+impl<'a> Streams<'a> {
+    pub(crate) fn new(
+        stdout: (&'a mut Option<ChildStdout>, Sink<'a>),
+        stderr: (&'a mut Option<ChildStderr>, Sink<'a>),
+    ) -> Streams<'a> {
+        Streams {
+            stdout: Stream::new(stdout),
+            stderr: Stream::new(stderr),
+            can_poll: true,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// Whether an event can be waited for beside them.
+    pub(crate) fn can_wait(&self) -> bool {
+        self.can_poll
+    }
+
+    /// Reads until there is the event (true), or perhaps is, or the deadline has passed.
+    pub(crate) fn read(
+        &mut self,
+        event: Option<BorrowedFd<'_>>,
+        deadline: Deadline,
+    ) -> io::Result<bool> {
+        deadline.sleep(|longest| match self.can_poll {
+            true => self.poll_and_read(event, longest),
+            false => self.read_and_pause(longest),
+        })
+    }
+
+    fn poll_and_read(
+        &mut self,
+        event: Option<BorrowedFd<'_>>,
+        longest: Option<Duration>,
+    ) -> io::Result<bool> {
+        let fds = [event, self.stdout.fd(), self.stderr.fd()];
+        let [event, stdout, stderr] = match poll(fds, longest) {
+            Ok(revents) => revents,
+            Err(Errno::INTR) => return Err(Errno::INTR.into()),
+            // A sandbox denies it, or the limit of descriptors is below their number.
+            Err(_) => {
+                self.can_poll = false;
+                return Ok(true);
+            }
+        };
+        self.stdout.read_if(stdout)?;
+        self.stderr.read_if(stderr)?;
+        // Somebody has closed the event, or it is something that macOS does not poll.
+        if (event | stdout | stderr).contains(PollFlags::NVAL) {
+            self.can_poll = false;
+            return Ok(true);
+        }
+        Ok(!event.is_empty())
+    }
+
+    fn read_and_pause(&mut self, longest: Option<Duration>) -> io::Result<bool> {
+        const SHORTEST: Duration = Duration::from_micros(100);
+        const LONGEST: Duration = Duration::from_millis(40);
+        let stdout = self.stdout.read_if_ready(MOST)?;
+        let stderr = self.stderr.read_if_ready(MOST)?;
+        self.pause = match (stdout, stderr) {
+            (Read::Nothing, Read::Nothing) => (self.pause * 2).clamp(SHORTEST, LONGEST),
+            _ => Duration::ZERO,
+        };
+        thread::sleep(longest.map_or(self.pause, |longest| longest.min(self.pause)));
+        Ok(false)
+    }
+
+    /// Reads what is there now, and no more: others may go on writing for ever.
+    pub(crate) fn drain(&mut self) -> io::Result<()> {
+        let stdout = self.stdout.drain();
+        self.stderr.drain().and(stdout)
+    }
+}
+
+/// Polls those that there are.
+fn poll(
+    fds: [Option<BorrowedFd<'_>>; 3],
+    longest: Option<Duration>,
+) -> Result<[PollFlags; 3], Errno> {
+    let Some(first) = fds.iter().flatten().next() else {
+        thread::sleep(longest.unwrap_or(Duration::MAX));
+        return Ok([PollFlags::empty(); 3]);
+    };
+    // Each of them once: macOS answers for one of the two only.
+    let mut polled = [(); 3].map(|()| PollFd::from_borrowed_fd(*first, PollFlags::IN));
+    let mut count = 0;
+    let places = fds.map(|fd| {
+        polled[count] = PollFd::from_borrowed_fd(fd?, PollFlags::IN);
+        count += 1;
+        Some(count - 1)
+    });
+    poll_within(&mut polled[..count], longest)?;
+    Ok(places.map(|place| place.map_or(PollFlags::empty(), |place| polled[place].revents())))
+}
+
+#[derive(Debug)]
+struct Stream<'a, F> {
+    /// `None` once it was read to its end.
+    pipe: &'a mut Option<F>,
+    sink: Sink<'a>,
+    /// Whether there is a read that does not wait, as far as we know.
+    has_nowait: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    Some(usize),
+    Nothing,
+    End,
+}
+
+impl<'a, F: AsFd> Stream<'a, F> {
+    fn new((pipe, sink): (&'a mut Option<F>, Sink<'a>)) -> Stream<'a, F> {
+        Stream {
+            pipe,
+            sink,
+            has_nowait: true,
+        }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(F::as_fd)
+    }
+
+    fn read_if(&mut self, revents: PollFlags) -> io::Result<()> {
+        if revents.contains(PollFlags::NVAL) {
+            self.read_if_ready(MOST)?;
+        } else if !revents.is_empty() {
+            self.read(MOST, true)?;
+        }
+        Ok(())
+    }
+
+    fn read_if_ready(&mut self, most: usize) -> io::Result<Read> {
+        self.read(most, false)
+    }
+
+    /// Reads once, and does not wait. It is ready if somebody has just said so.
+    fn read(&mut self, most: usize, is_ready: bool) -> io::Result<Read> {
+        let Some(fd) = self.pipe.as_ref().map(F::as_fd) else {
+            return Ok(Read::Nothing);
+        };
+        let mut read = |into: &mut [MaybeUninit<u8>]| {
+            if self.has_nowait {
+                let read = sys::read_nowait(fd, into);
+                self.has_nowait = !matches!(read, Err(error) if is_unsupported(error));
+                if self.has_nowait {
+                    return read;
+                }
+            }
+            match is_ready || is_readable(fd)? {
+                true => Ok(rustix::io::read(fd, into)?.0.len()),
+                false => Err(Errno::AGAIN),
+            }
+        };
+        let answer = match self.sink.room() {
+            0 => {
+                let mut nowhere = [MaybeUninit::uninit(); 16 * 1024];
+                let most = most.min(nowhere.len());
+                let answer = read(&mut nowhere[..most]);
+                self.sink.discard(answer.unwrap_or(0));
+                answer
+            }
+            room => {
+                const LEAST: usize = 4 * 1024;
+                self.sink.reserve(LEAST)?;
+                let bytes = &mut *self.sink.bytes;
+                let spare = bytes.spare_capacity_mut();
+                let most = most.min(room).min(spare.len()).min(MOST);
+                let answer = read(&mut spare[..most]);
+                let length = bytes.len() + answer.unwrap_or(0);
+                // SAFETY: `read` answers how many bytes the kernel has written, to where the
+                // spare capacity begins, and no more than fit into the slice of it.
+                unsafe { bytes.set_len(length) };
+                answer
+            }
+        };
+        match answer {
+            Ok(0) => {
+                *self.pipe = None;
+                Ok(Read::End)
+            }
+            Ok(read) => Ok(Read::Some(read)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        let Some(fd) = self.fd() else { return Ok(()) };
+        // Without that number, what a pipe has room for, unless root has made it larger.
+        let mut left = ioctl_fionread(fd).map_or(1024 * 1024, |bytes| bytes as usize);
+        while left > 0 {
+            match self.read_if_ready(left)? {
+                Read::Some(read) => left -= read,
+                Read::Nothing => break,
+                Read::End => return Ok(()),
+            }
+        }
+        // To see its end, if nobody else holds it.
+        loop {
+            let Some(fd) = self.fd() else { return Ok(()) };
+            let is_held = match revents(fd, PollFlags::IN, Some(Duration::ZERO)) {
+                Ok(revents) if revents.is_empty() => return Ok(()),
+                Ok(revents) => !revents.contains(PollFlags::HUP),
+                Err(_) => true,
+            };
+            match self.read_if_ready(MOST)? {
+                Read::Some(_) if !is_held => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match ioctl_fionread(fd) {
+        Ok(0) => {}
+        Ok(_) => return Ok(true),
+        Err(Errno::BADF) => return Err(Errno::BADF),
+        Err(_) => {}
+    }
+    let revents = revents(fd, PollFlags::IN, Some(Duration::ZERO));
+    Ok(revents.is_ok_and(|revents| !revents.is_empty() && !revents.contains(PollFlags::NVAL)))
+}
+
+/// The kernel or a sandbox does not know it, or not for this kind of file.
+fn is_unsupported(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::ACCESS
+    )
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod sys {
+    use rustix::{
+        fd::{AsRawFd as _, BorrowedFd},
+        io::Errno,
+    };
+    use std::{io, mem::MaybeUninit};
+
+    /// `preadv2` with `RWF_NOWAIT`: for pipes since Linux 6.4.
+    pub(super) fn read_nowait(
+        fd: BorrowedFd<'_>,
+        into: &mut [MaybeUninit<u8>],
+    ) -> Result<usize, Errno> {
+        const RWF_NOWAIT: libc::c_long = 8;
+        /// The file's own offset, in two halves.
+        const CURRENT: libc::c_long = -1;
+        let vector = libc::iovec {
+            iov_base: into.as_mut_ptr().cast(),
+            iov_len: into.len(),
+        };
+        // SAFETY: the one vector is borrowed for as long as the call takes, and so is the room
+        // that it describes, where the kernel writes bytes. (rustix asks for bytes that are
+        // initialized, and older C libraries lack the function.)
+        let read = unsafe {
+            let fd = libc::c_long::from(fd.as_raw_fd());
+            let (preadv2, count): (_, libc::c_long) = (libc::SYS_preadv2, 1);
+            libc::syscall(
+                preadv2,
+                fd,
+                &raw const vector,
+                count,
+                CURRENT,
+                CURRENT,
+                RWF_NOWAIT,
+            )
+        };
+        match usize::try_from(read) {
+            Ok(read) => Ok(read),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                Err(Errno::from_io_error(&error).unwrap_or(Errno::OPNOTSUPP))
+            }
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod sys {
+    use rustix::{fd::BorrowedFd, io::Errno};
+    use std::mem::MaybeUninit;
+
+    pub(super) fn read_nowait(
+        _: BorrowedFd<'_>,
+        _: &mut [MaybeUninit<u8>],
+    ) -> Result<usize, Errno> {
+        Err(Errno::OPNOTSUPP)
+    }
+}

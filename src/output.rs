@@ -1,0 +1,121 @@
+//! `Captured`: what a child writes, read while its exit is waited for.
+
+use crate::{
+    Process,
+    backend::{Sink, Streams},
+    deadline::{Deadline, Pace, Turn, When},
+};
+use std::{io, process::Child, time::Duration};
+
+/// What a child has written, as far as it was read by
+/// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
+///
+/// One for each child. Later calls append to what earlier ones have read; you may take it out
+/// in between.
+///
+/// ```
+/// use procwait::Captured;
+///
+/// let captured = Captured::with_limit(1024 * 1024); // for each stream
+/// assert!(captured.stdout.is_empty());
+/// assert_eq!(captured.discarded(), 0);
+/// ```
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Captured {
+    /// What came from standard output.
+    pub stdout: Vec<u8>,
+    /// What came from standard error.
+    pub stderr: Vec<u8>,
+    limit: Option<usize>,
+    /// From one and the other.
+    discarded: [u64; 2],
+}
+
+impl Captured {
+    /// Keeps at most so many bytes of each stream, the first ones. What a child writes beyond
+    /// that is still read, so that it can go on, and counted, but thrown away. ([`Captured::default`]
+    /// keeps all.)
+    ///
+    /// The limit is on the present length of [`stdout`](Captured::stdout) and
+    /// [`stderr`](Captured::stderr): if you take bytes out, there is room for others.
+    pub fn with_limit(bytes: usize) -> Captured {
+        Captured {
+            limit: Some(bytes),
+            ..Captured::default()
+        }
+    }
+
+    /// How many bytes of both streams were beyond the limit, and thrown away.
+    pub fn discarded(&self) -> u64 {
+        self.discarded.iter().sum()
+    }
+
+    fn streams<'a>(&'a mut self, child: &'a mut Child) -> Streams<'a> {
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let [of_stdout, of_stderr] = &mut self.discarded;
+        let sink = |bytes, discarded| Sink {
+            bytes,
+            limit,
+            discarded,
+        };
+        Streams::new(
+            (&mut child.stdout, sink(&mut self.stdout, of_stdout)),
+            (&mut child.stderr, sink(&mut self.stderr, of_stderr)),
+        )
+    }
+}
+
+/// Reads what the child has written by now.
+pub(crate) fn drain(child: &mut Child, captured: &mut Captured) -> io::Result<()> {
+    captured.streams(child).drain()
+}
+
+/// Reads until the child has exited (true) or the deadline has passed.
+///
+/// Its writes were complete when it exited. So what is in the pipes then is all that it wrote,
+/// and for what others may still write nobody waits.
+pub(crate) fn read_until_exit(
+    child: &mut Child,
+    process: &Process,
+    captured: &mut Captured,
+    deadline: Deadline,
+) -> io::Result<bool> {
+    let mut streams = captured.streams(child);
+    let has_exited = wait_and_read(process, &mut streams, deadline)?;
+    streams.drain()?;
+    Ok(has_exited)
+}
+
+fn wait_and_read(
+    process: &Process,
+    streams: &mut Streams<'_>,
+    deadline: Deadline,
+) -> io::Result<bool> {
+    /// For exits of which there is no event, as there may be on macOS.
+    const LOOK_AGAIN: Duration = Duration::from_secs(60);
+    let mut pace = Pace::default();
+    loop {
+        #[cfg(unix)]
+        let event = process.as_event_fd();
+        #[cfg(windows)]
+        let event = process.as_event_handle();
+        let event = event.filter(|_| streams.can_wait());
+        let pause = match event {
+            Some(_) => LOOK_AGAIN,
+            None => pace.until_due(),
+        };
+        let is_told = streams.read(event, deadline.within(pause))?;
+        let is_over = deadline.has_passed();
+        let when = match is_told || is_over {
+            true => When::Now,
+            false => When::Due,
+        };
+        if let Turn::Found(_) = pace.turn(when, || process.try_wait())? {
+            return Ok(true);
+        }
+        if is_over {
+            return Ok(false);
+        }
+    }
+}
