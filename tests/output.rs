@@ -2,54 +2,17 @@
 
 mod common;
 
-use common::{FULL, Helper, LONG, SHORT, exit_of, helper_command, pattern, spawn};
-use procwait::{Captured, ChildExt as _, CommandExt as _, Error, Process, wait_pid};
+use common::{
+    LONG, SHORT, exit_of, helper_command,
+    output::{FULL, Left, assert_counts, pattern, piped},
+    spawn,
+};
+use procwait::{Captured, ChildExt as _, CommandExt as _};
 use std::{
     io,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-
-/// A helper both of whose streams are pipes.
-fn piped(command: &str) -> Helper {
-    spawn(helper_command(command).stderr(Stdio::piped()))
-}
-
-/// A process that a helper has left behind. It ends with the test.
-struct Left(Process);
-
-impl Left {
-    /// It is named in the output.
-    fn by(captured: &Captured) -> Left {
-        let text = String::from_utf8_lossy(&captured.stdout);
-        let (_, text) = text.split_once('<').unwrap();
-        let (pid, _) = text.split_once('>').unwrap();
-        Left(Process::open(pid.parse().unwrap()).unwrap())
-    }
-
-    fn is_running(&self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Left {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-    }
-}
-
-/// The numbers of `count`, of which the last may have been cut short.
-#[track_caller]
-fn assert_counts(bytes: &[u8]) {
-    let text = std::str::from_utf8(bytes).unwrap();
-    for (expected, line) in text.split_inclusive('\n').enumerate() {
-        let expected = format!("{expected}\n");
-        match line.ends_with('\n') {
-            true => assert_eq!(line, expected),
-            false => assert!(expected.starts_with(line), "{line:?}, not {expected:?}"),
-        }
-    }
-}
 
 #[test]
 fn it_reads_both_streams_until_the_exit_and_reaps() {
@@ -63,8 +26,8 @@ fn it_reads_both_streams_until_the_exit_and_reaps() {
     assert!(child.stdin.is_none() && child.stdout.is_none() && child.stderr.is_none());
     #[cfg(unix)]
     assert!(matches!(
-        wait_pid(child.id(), Some(Duration::ZERO)),
-        Err(Error::NotFound { .. })
+        procwait::wait_pid(child.id(), Some(Duration::ZERO)),
+        Err(procwait::Error::NotFound { .. })
     ));
 
     // And once more, of which nothing comes.

@@ -148,7 +148,7 @@ fn open(pid: Pid, access: PROCESS_ACCESS_RIGHTS) -> io::Result<OwnedHandle> {
 
 /// Rounded up, so that no wait is too short. (What does not fit is cut: the wait
 /// is then done in several.)
-fn milliseconds(duration: Duration) -> u32 {
+pub(super) fn milliseconds(duration: Duration) -> u32 {
     let milliseconds = duration.as_nanos().div_ceil(1_000_000);
     u32::try_from(milliseconds).map_or(INFINITE - 1, |it| it.min(INFINITE - 1))
 }

@@ -76,8 +76,10 @@ cfg_if::cfg_if! {
         pub(crate) use psinfo::{Member, Psinfo as Event, Reactor};
     } else if #[cfg(windows)] {
         mod handle;
+        mod overlapped;
         mod thread_pool;
         pub(crate) use handle::Handle as Event;
+        pub(crate) use overlapped::Streams;
         pub(crate) use thread_pool::{Member, Reactor};
     } else {
         mod none;

@@ -6,6 +6,9 @@
 
 #![allow(dead_code, unreachable_pub)] // No test binary uses all of it.
 
+pub mod output;
+
+use output::{FULL, pattern};
 use procwait::{Backend, Error, Exit, Process, wait_pid};
 use std::{
     any::type_name,
@@ -258,14 +261,6 @@ fn exit(code: &str) -> ! {
     // Windows' codes are u32; Rust hands them over as the same 32 bits.
     let code: i64 = code.parse().expect("an exit code");
     process::exit(code as i32)
-}
-
-/// More than a pipe has room for.
-pub const FULL: usize = 100_000;
-
-/// So many bytes, no two neighbours alike.
-pub fn pattern(first: u8, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| first ^ (at % 251) as u8).collect()
 }
 
 fn until_stdin_ends() {
