@@ -1,12 +1,12 @@
-//! `wait_pid` does not use the heap.
+//! `wait_pid` does not use the heap, nor do reads of output but for the output itself.
 
 #![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 #![allow(unsafe_code)]
 
 mod common;
 
-use common::{Grandchild, SHORT, helper};
-use procwait::wait_pid;
+use common::{Grandchild, LONG, SHORT, helper, output::piped};
+use procwait::{Captured, ChildExt as _, wait_pid};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
@@ -72,4 +72,23 @@ fn wait_pid_does_not_allocate() {
     let exit = wait("a stranger's zombie", None).unwrap();
     let code = common::codes_are_shown("wait_pid_does_not_allocate").then_some(3);
     assert_eq!(exit.code(), code);
+}
+
+#[test]
+fn output_allocates_nothing_but_the_output() {
+    let mut child = piped("write 100000 3");
+    let mut captured = Captured::default();
+    captured.stdout.reserve(200_000);
+    captured.stderr.reserve(200_000);
+    let read = || child.output_timeout(&mut captured, LONG).unwrap();
+    let status = assert_no_allocation("a child that writes", read);
+    assert_eq!(status.unwrap().code(), Some(3));
+    assert_eq!(captured.stdout.len() + captured.stderr.len(), 200_000);
+
+    let mut child = piped("count");
+    let mut nothing = Captured::with_limit(0);
+    let read = || child.output_timeout(&mut nothing, SHORT).unwrap();
+    assert_eq!(assert_no_allocation("what is discarded", read), None);
+    assert!(nothing.discarded() > 0);
+    child.kill().unwrap();
 }

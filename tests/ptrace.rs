@@ -8,7 +8,7 @@ mod common;
 
 use common::{LONG, SHORT, Told, cpu_time, exit_of, helper, skip};
 use nix::{sys::ptrace, unistd::Pid};
-use procwait::{Backend, ChildExt as _, Process, WaitSet, wait_all, wait_pid};
+use procwait::{Backend, Captured, ChildExt as _, Process, WaitSet, wait_all, wait_pid};
 use std::{
     fs, thread,
     time::{Duration, Instant},
@@ -31,9 +31,12 @@ fn a_traced_child_neither_spins_nor_gives_up() {
     let (start, cpu) = (Instant::now(), cpu_time());
     assert_eq!(child.wait_timeout(timeout).unwrap(), None);
     assert!(start.elapsed() >= timeout);
-    assert!(cpu_time() - cpu < timeout / 2, "it spins");
+    let captured = &mut Captured::default();
+    assert_eq!(child.output_timeout(captured, timeout).unwrap(), None);
+    assert!(start.elapsed() >= timeout * 2);
+    assert!(cpu_time() - cpu < timeout, "it spins");
     tracer.end();
-    let status = child.wait_timeout(LONG).unwrap().unwrap();
+    let status = child.output_timeout(captured, LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
 }
 

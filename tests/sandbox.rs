@@ -12,17 +12,22 @@
 
 mod common;
 
-use common::{Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_time, helper, skip};
+use common::{
+    Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_time, helper,
+    output::{FULL, assert_counts, pattern, piped},
+    skip,
+};
 use nix::{
     libc,
     sys::resource::{UsageWho, getrusage},
 };
 use procwait::{
-    Backend, ChildExt as _, Error, Exit, Process, WaitSet, wait_all, wait_any, wait_pid,
+    Backend, Captured, ChildExt as _, Error, Exit, Process, WaitSet, wait_all, wait_any, wait_pid,
 };
 use rustix::thread::gettid;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use std::{
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -120,6 +125,82 @@ fn without_poll_it_falls_back_in_mid_wait() {
         grandchild.reap();
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
         assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
+    });
+}
+
+#[test]
+fn output_is_read_by_what_is_not_denied() {
+    const OPEN: i64 = libc::SYS_pidfd_open;
+    const POLL: i64 = libc::SYS_ppoll;
+    const READ: i64 = libc::SYS_preadv2;
+    const THERE: i64 = libc::SYS_ioctl;
+    let denied: [&[i64]; 9] = [
+        &[OPEN],
+        &[POLL],
+        &[READ],
+        &[THERE],
+        &[OPEN, POLL],
+        &[POLL, READ],
+        &[POLL, THERE],
+        &[READ, THERE],
+        &[OPEN, POLL, READ],
+    ];
+    for calls in denied {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            in_a_sandbox(calls, errno, move |_| {
+                let mut child = piped("write 100000 7");
+                let mut captured = Captured::default();
+                let status = child.output_timeout(&mut captured, LONG).unwrap();
+                assert_eq!(status.unwrap().code(), Some(7), "{calls:?}");
+                let expected = (pattern(b'o', FULL), pattern(b'e', FULL));
+                assert!((captured.stdout, captured.stderr) == expected, "{calls:?}");
+
+                let mut child = piped("count");
+                let mut captured = Captured::default();
+                for timeout in [Duration::ZERO, SHORT] {
+                    let start = Instant::now();
+                    assert_eq!(child.output_timeout(&mut captured, timeout).unwrap(), None);
+                    assert!(start.elapsed() >= timeout);
+                }
+                child.kill().unwrap();
+                child.output_timeout(&mut captured, LONG).unwrap().unwrap();
+                assert!(!captured.stdout.is_empty());
+                assert_counts(&captured.stdout);
+                assert_counts(&captured.stderr);
+            });
+        }
+    }
+}
+
+#[test]
+fn output_that_nothing_reads_does_not_hold_up_the_deadline() {
+    let calls = &[libc::SYS_ppoll, libc::SYS_preadv2, libc::SYS_ioctl];
+    in_a_sandbox(calls, libc::EPERM, |_| {
+        let mut child = piped("write 100000 7");
+        let mut captured = Captured::default();
+        assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
+        assert!(captured.stdout.is_empty());
+        child.kill().unwrap();
+        child.output_timeout(&mut captured, LONG).unwrap().unwrap();
+    });
+}
+
+#[test]
+fn ended_pipes_of_a_polled_child_cost_no_more_than_polling() {
+    in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "exec >&- 2>&-; exec sleep 60"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = common::spawn(&mut command);
+        let captured = &mut Captured::default();
+        while child.stdout.is_some() || child.stderr.is_some() {
+            assert_eq!(child.output_timeout(captured, SHORT).unwrap(), None);
+        }
+        let timeout = Duration::from_millis(500);
+        let cpu = cpu_time();
+        assert_eq!(child.output_timeout(captured, timeout).unwrap(), None);
+        assert!(cpu_time() - cpu < timeout / 2, "it spins");
+        child.kill().unwrap();
     });
 }
 

@@ -10,7 +10,7 @@ use nix::{
     sys::wait::{WaitPidFlag, WaitStatus, waitpid},
     unistd::Pid,
 };
-use procwait::{ChildExt as _, WaitSet, wait_pid};
+use procwait::{Captured, ChildExt as _, WaitSet, wait_pid};
 use std::{
     os::unix::process::ExitStatusExt as _,
     sync::atomic::{AtomicU32, Ordering},
@@ -201,6 +201,8 @@ fn a_storm_of_signals_neither_cuts_a_wait_short_nor_stretches_it() {
         }
         in_the_storm(timeout, || set.wait(Some(timeout)).unwrap());
         in_the_storm(timeout, || child.wait_timeout(timeout).unwrap());
+        let captured = &mut Captured::default();
+        in_the_storm(timeout, || child.output_timeout(captured, timeout).unwrap());
 
         // Without a timeout, until it is killed.
         let killer = thread::spawn(move || {

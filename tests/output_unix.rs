@@ -1,0 +1,224 @@
+//! What only Unix has: pipes that are shared, sockets in their place, children that reap
+//! themselves.
+
+#![cfg(unix)]
+
+mod common;
+
+use common::{
+    LONG, SHORT, alone, helper_command,
+    output::{FULL, assert_counts, pattern, piped},
+    spawn,
+};
+use nix::{
+    libc,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
+use procwait::{Captured, ChildExt as _, CommandExt as _};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use std::{
+    fs::File,
+    io::Read as _,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+fn shell(script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    shell
+}
+
+#[test]
+fn pipes_that_end_before_the_exit_do_not_end_the_wait() {
+    let mut child = spawn(&mut shell("echo last; exec >&- 2>&-; exec sleep 60"));
+    let mut captured = Captured::default();
+    while child.stdout.is_some() || child.stderr.is_some() {
+        assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
+    }
+    assert_eq!(captured.stdout, b"last\n");
+    let timeout = Duration::from_millis(300);
+    let start = Instant::now();
+    #[cfg(target_os = "linux")]
+    let cpu = common::cpu_time();
+    assert_eq!(child.output_timeout(&mut captured, timeout).unwrap(), None);
+    assert!(start.elapsed() >= timeout);
+    #[cfg(target_os = "linux")]
+    assert!(common::cpu_time() - cpu < timeout / 2, "it spins");
+    child.kill().unwrap();
+    let status = child.output_timeout(&mut captured, LONG).unwrap();
+    assert!(!status.unwrap().success());
+}
+
+#[test]
+fn the_flags_that_others_share_are_not_touched() {
+    let mut child = piped("count");
+    let shared = File::from(OwnedFd::from(child.stdout.take().unwrap()));
+    child.stdout = Some(OwnedFd::from(shared.try_clone().unwrap()).into());
+    let before = fcntl_getfl(&shared).unwrap();
+    let mut captured = Captured::default();
+    let timeout = Duration::from_millis(100);
+    thread::scope(|scope| {
+        let wait = scope.spawn(|| child.output_timeout(&mut captured, timeout).unwrap());
+        while !wait.is_finished() {
+            assert_eq!(fcntl_getfl(&shared).unwrap(), before);
+        }
+        assert_eq!(wait.join().unwrap(), None);
+    });
+    assert!(!captured.stdout.is_empty());
+    assert_eq!(fcntl_getfl(&shared).unwrap(), before);
+}
+
+#[test]
+fn a_pipe_that_does_not_block_is_read_as_well() {
+    let mut child = piped("write 100000 3");
+    fcntl_setfl(child.stdout.as_ref().unwrap(), OFlags::NONBLOCK).unwrap();
+    let mut captured = Captured::default();
+    let status = child.output_timeout(&mut captured, LONG).unwrap();
+    assert_eq!(status.unwrap().code(), Some(3));
+    assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr == pattern(b'e', FULL));
+}
+
+#[test]
+fn a_socket_in_place_of_a_pipe() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = helper_command("write 100000 3");
+    command.stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
+    let mut child = spawn(&mut command);
+    drop(command); // It holds the child's end.
+    child.stdout = Some(ChildStdout::from(OwnedFd::from(ours)));
+    let mut captured = Captured::default();
+    let status = child.output_timeout(&mut captured, LONG).unwrap();
+    assert_eq!(status.unwrap().code(), Some(3));
+    assert!(captured.stdout == pattern(b'o', FULL));
+    assert!(child.stdout.is_none());
+}
+
+#[test]
+fn whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline() {
+    let test = "whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline";
+    if !has_read_that_does_not_wait() {
+        return common::skip(test, "a read of pipes that does not wait");
+    }
+    let mut child = spawn(shell("while :; do echo x; done").stderr(Stdio::null()));
+    let shared = OwnedFd::from(child.stdout.take().unwrap());
+    let mut thief = File::from(shared.try_clone().unwrap());
+    child.stdout = Some(shared.into());
+    let thief = thread::spawn(move || {
+        let mut stolen = [0; 1024];
+        while thief.read(&mut stolen).unwrap() > 0 {}
+    });
+    let mut captured = Captured::with_limit(0);
+    for _ in 0..50 {
+        assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
+    }
+    child.kill().unwrap();
+    child.output_timeout(&mut captured, LONG).unwrap().unwrap();
+    thief.join().unwrap();
+}
+
+fn has_read_that_does_not_wait() -> bool {
+    #[cfg(all(target_os = "linux", not(kqueue_on_linux)))]
+    return !std::fs::exists("/proc/sentry-meminfo").unwrap_or(false) && common::kernel() >= (6, 4);
+    #[cfg(any(not(target_os = "linux"), kqueue_on_linux))]
+    return false;
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn children_that_reap_themselves() {
+    alone(|| {
+        // SAFETY: ignoring a signal runs no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        for _ in 0..50 {
+            let mut child = piped("write 100000 7");
+            let mut captured = Captured::default();
+            // The status, if the OS tells it to others than the parent, or the error that
+            // `Child::wait` has; and the output in any case.
+            match child.output_timeout(&mut captured, LONG) {
+                Ok(status) => assert_eq!(status.unwrap().code(), Some(7)),
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ECHILD)),
+            }
+            let expected = (pattern(b'o', FULL), pattern(b'e', FULL));
+            assert!((captured.stdout, captured.stderr) == expected);
+        }
+    });
+}
+
+#[test]
+fn a_child_that_somebody_else_has_reaped() {
+    let mut child = piped("write 1000 7");
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::wait::waitpid(pid, None).unwrap();
+    let mut captured = Captured::default();
+    for timeout in [Duration::ZERO, LONG] {
+        let error = child.output_timeout(&mut captured, timeout).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+    }
+    assert!(captured.stdout == pattern(b'o', 1000) && captured.stderr == pattern(b'e', 1000));
+}
+
+#[test]
+fn without_descriptors() {
+    alone(|| {
+        let mut child = piped("write 100000 7");
+        let mut endless = piped("count");
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        let mut captured = Captured::default();
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert_eq!(status.unwrap().code(), Some(7));
+        assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr == pattern(b'e', FULL));
+
+        let mut captured = Captured::default();
+        let start = Instant::now();
+        assert_eq!(endless.output_timeout(&mut captured, SHORT).unwrap(), None);
+        assert!(start.elapsed() >= SHORT);
+        endless.kill().unwrap();
+        endless
+            .output_timeout(&mut captured, LONG)
+            .unwrap()
+            .unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_counts(&captured.stdout);
+        assert_counts(&captured.stderr);
+    });
+}
+
+#[test]
+fn no_descriptor_is_left_open() {
+    alone(|| {
+        let open = || std::fs::read_dir("/dev/fd").unwrap().count();
+        let before = open();
+        for _ in 0..50 {
+            helper_command("exit 0").output_timeout(LONG).unwrap();
+            let killed = helper_command("count").output_timeout(Duration::ZERO);
+            assert!(killed.unwrap().timed_out);
+        }
+        assert_eq!(open(), before);
+    });
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn a_pipe_that_somebody_has_closed() {
+    alone(|| {
+        let mut child = piped("write 1000 7");
+        let mut captured = Captured::default();
+        let closed = std::os::fd::AsRawFd::as_raw_fd(child.stdout.as_ref().unwrap());
+        // SAFETY: nobody uses the descriptor but those who are told that it is closed.
+        assert_eq!(unsafe { libc::close(closed) }, 0);
+        let error = child.output_timeout(&mut captured, LONG).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        std::mem::forget(child.stdout.take());
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert!(status.is_some());
+        assert!(captured.stderr.len() <= 1000);
+    });
+}
