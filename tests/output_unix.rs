@@ -15,11 +15,17 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
 };
 use procwait::{Captured, ChildExt as _, CommandExt as _};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::fcntl_dupfd_cloexec,
+};
 use std::{
     fs::File,
     io::Read as _,
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     process::{ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -166,6 +172,9 @@ fn a_child_that_somebody_else_has_reaped() {
 
 #[test]
 fn without_descriptors() {
+    if cfg!(kqueue_on_linux) {
+        return common::skip("without_descriptors", "a process table that takes none");
+    }
     alone(|| {
         let mut child = piped("write 100000 7");
         let mut endless = piped("count");
@@ -211,7 +220,10 @@ fn a_pipe_that_somebody_has_closed() {
     alone(|| {
         let mut child = piped("write 1000 7");
         let mut captured = Captured::default();
-        let closed = std::os::fd::AsRawFd::as_raw_fd(child.stdout.as_ref().unwrap());
+        // A number that is not given to another file at once.
+        let high = fcntl_dupfd_cloexec(child.stdout.take().unwrap(), 200).unwrap();
+        let closed = high.as_raw_fd();
+        child.stdout = Some(high.into());
         // SAFETY: nobody uses the descriptor but those who are told that it is closed.
         assert_eq!(unsafe { libc::close(closed) }, 0);
         let error = child.output_timeout(&mut captured, LONG).unwrap_err();
