@@ -1,4 +1,4 @@
-//! `ChildExt`: a timeout for `std::process::Child`.
+//! `ChildExt`: waits for `std::process::Child` with a timeout, which may read its output.
 
 use crate::{
     Captured, Error, Process,
@@ -20,8 +20,9 @@ use std::{
 /// Unlike the rest of this crate, these reap the child, as
 /// [`Child::wait`] does. Like it, they first close the child's standard input,
 /// if we hold it: a child that reads until its end would never exit otherwise.
-/// Its output is not read: a child that fills a pipe which nobody drains does
-/// not exit. A child that somebody else traces is still running for its parent, until
+/// [`wait_timeout`](ChildExt::wait_timeout) does not read its output, and a child that fills a
+/// pipe which nobody drains does not exit; [`output_timeout`](ChildExt::output_timeout)
+/// reads it. A child that somebody else traces is still running for its parent, until
 /// the tracer lets go of it.
 ///
 /// ```
@@ -92,7 +93,7 @@ pub trait ChildExt: sealed::Sealed {
     /// use std::{process::{Command, Stdio}, time::Duration};
     ///
     /// let mut child = Command::new("sh")
-    ///     .args(["-c", "echo so far; sleep 60"])
+    ///     .args(["-c", "echo so far; exec sleep 60"])
     ///     .stdout(Stdio::piped())
     ///     .spawn()?;
     /// let mut captured = Captured::with_limit(1024 * 1024);

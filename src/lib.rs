@@ -21,7 +21,8 @@
 //! - [`Process`] holds a process over several waits, so that its pid cannot come to
 //!   mean another one in between. It can be [killed](Process::kill), sent signals and
 //!   asked to stop, while other threads wait for it.
-//! - [`ChildExt`] gives [`std::process::Child`] a wait with a timeout.
+//! - [`ChildExt`] gives [`std::process::Child`] a wait with a timeout, which reads its output
+//!   meanwhile if you like; [`CommandExt`] is for a whole command.
 //! - [`WaitSet`] waits for many at once, [`wait_any`] for the first of them and
 //!   [`wait_all`] for all.
 //!
@@ -32,8 +33,8 @@
 //! - A stopped, traced or suspended process has not exited. `execve` is no exit.
 //! - Waiting reaps no child, so that its owner's
 //!   [`Child::wait`](std::process::Child::wait) still gets its status; it touches no
-//!   signal handler or mask, and starts no thread. Only [`ChildExt`], which has
-//!   the `Child` itself, reaps it. (On Windows the system's own thread pool waits for
+//!   signal handler or mask, and starts no thread. Only [`ChildExt`] and [`CommandExt`], which have
+//!   the `Child` itself, reap it. (On Windows the system's own thread pool waits for
 //!   what is in a [`WaitSet`].)
 //! - Waiting for oneself is allowed, and never returns.
 //!
