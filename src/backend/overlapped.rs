@@ -200,11 +200,7 @@ impl<'a, F: AsHandle> Stream<'a, F> {
         };
         match reading.finish(pipe.as_handle(), finish) {
             Ok(Some(bytes)) => {
-                let room = self.sink.room();
-                let kept = &bytes[..bytes.len().min(room)];
-                self.sink.reserve(kept.len())?;
-                self.sink.bytes.extend_from_slice(kept);
-                self.sink.discard(bytes.len() - kept.len());
+                self.sink.take(bytes)?;
                 Ok(Read::Some(bytes.len()))
             }
             Ok(None) => Ok(Read::Nothing),

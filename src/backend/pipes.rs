@@ -200,8 +200,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
                 answer
             }
             room => {
-                const LEAST: usize = 4 * 1024;
-                self.sink.reserve(LEAST)?;
+                self.sink.reserve()?;
                 let bytes = &mut *self.sink.bytes;
                 let spare = bytes.spare_capacity_mut();
                 let most = most.min(room).min(spare.len()).min(MOST);

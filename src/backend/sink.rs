@@ -17,9 +17,24 @@ impl Sink<'_> {
         self.limit.saturating_sub(self.bytes.len())
     }
 
-    /// Makes room in the vector for so many bytes, or so many more as are kept.
-    pub(crate) fn reserve(&mut self, bytes: usize) -> io::Result<()> {
-        Ok(self.bytes.try_reserve(bytes.min(self.room()))?)
+    /// Makes room for more in a vector that is full.
+    #[cfg(unix)]
+    pub(crate) fn reserve(&mut self) -> io::Result<()> {
+        const LEAST: usize = 4 * 1024;
+        if self.bytes.len() == self.bytes.capacity() {
+            self.bytes.try_reserve(LEAST.min(self.room()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what was read elsewhere.
+    #[cfg(windows)]
+    pub(crate) fn take(&mut self, read: &[u8]) -> io::Result<()> {
+        let (kept, discarded) = read.split_at(read.len().min(self.room()));
+        self.bytes.try_reserve(kept.len())?;
+        self.bytes.extend_from_slice(kept);
+        self.discard(discarded.len());
+        Ok(())
     }
 
     pub(crate) fn discard(&mut self, bytes: usize) {
