@@ -12,7 +12,7 @@ use crate::{
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
 #[cfg(windows)]
-use std::os::windows::io::BorrowedHandle;
+use std::os::windows::io::{AsHandle as _, BorrowedHandle};
 use std::{
     io,
     sync::OnceLock,

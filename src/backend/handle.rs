@@ -102,8 +102,10 @@ impl Handle {
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         Some(false)
     }
+}
 
-    pub(crate) fn as_handle(&self) -> BorrowedHandle<'_> {
+impl AsHandle for Handle {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
         self.handle.as_handle()
     }
 }

@@ -77,6 +77,7 @@ cfg_if::cfg_if! {
     } else if #[cfg(windows)] {
         mod handle;
         mod overlapped;
+        mod pool_wait;
         mod thread_pool;
         pub(crate) use handle::Handle as Event;
         pub(crate) use overlapped::Streams;

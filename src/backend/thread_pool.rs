@@ -3,7 +3,11 @@
 //! `WaitForMultipleObjects` has. Its news come late: the handles themselves know at once,
 //! and are asked before anybody is told that none has exited.
 
-use super::{Fired, Token, handle::Handle};
+use super::{
+    Fired, Token,
+    handle::Handle,
+    pool_wait::{PoolWait, Tell},
+};
 use crate::{
     Error, Exit,
     deadline::{Deadline, Pace, When},
@@ -11,21 +15,16 @@ use crate::{
 };
 use std::{
     collections::VecDeque,
-    ffi::c_void,
     io,
-    os::windows::io::{AsRawHandle, BorrowedHandle},
-    ptr,
+    os::windows::io::{AsHandle as _, BorrowedHandle},
     sync::{
         Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
 };
 use windows_sys::Win32::{
-    Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_FAILED, WAIT_OBJECT_0},
-    System::Threading::{
-        INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
-        WT_EXECUTEONLYONCE, WaitForMultipleObjects,
-    },
+    Foundation::{WAIT_FAILED, WAIT_OBJECT_0},
+    System::Threading::{WT_EXECUTEINWAITTHREAD, WaitForMultipleObjects},
 };
 
 /// `MAXIMUM_WAIT_OBJECTS`.
@@ -59,10 +58,8 @@ impl Reactor {
             sender: self.sender.clone(),
             token,
         };
-        Ok(Member {
-            _registration: Registration::new(&handle, news)?,
-            handle,
-        })
+        // It takes no time.
+        PoolWait::new(handle, news, WT_EXECUTEINWAITTHREAD).map(Member)
     }
 
     pub(crate) fn refuses_all(_: &io::Error) -> bool {
@@ -121,30 +118,30 @@ impl Reactor {
 }
 
 #[derive(Debug)]
-pub(crate) struct Member {
-    // Dropped first: the handle must stay open as long as it is waited for.
-    _registration: Registration,
-    handle: Handle,
-}
+pub(crate) struct Member(PoolWait<Handle, News>);
 
 impl Member {
+    fn handle(&self) -> &Handle {
+        self.0.handle()
+    }
+
     pub(crate) fn exit(&self, _: Option<i64>) -> io::Result<Option<Exit>> {
-        self.handle.exit()
+        self.handle().exit()
     }
 
     pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        match self.handle.wait(Deadline::Now)? {
-            true => self.handle.exit(),
+        match self.handle().wait(Deadline::Now)? {
+            true => self.handle().exit(),
             false => Ok(None),
         }
     }
 
     pub(crate) fn kill(&self) -> Result<(), Error> {
-        self.handle.kill()
+        self.handle().kill()
     }
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {
-        self.handle.is_reaped()
+        self.handle().is_reaped()
     }
 }
 
@@ -165,7 +162,9 @@ fn first_signalled(members: &[(Token, &Member)]) -> Option<usize> {
     if members.is_empty() {
         return None;
     }
-    let handles = members.iter().map(|(_, member)| member.handle.as_handle());
+    let handles = members
+        .iter()
+        .map(|(_, member)| member.handle().as_handle());
     let handles: Vec<BorrowedHandle<'_>> = handles.collect();
     // SAFETY: a borrowed handle is a handle and nothing else, and open; there are as many
     // as we say, at most as many as the system takes.
@@ -173,79 +172,23 @@ fn first_signalled(members: &[(Token, &Member)]) -> Option<usize> {
         unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr().cast(), ANY, 0) };
     if answer == WAIT_FAILED {
         // One cannot be asked. The others can, one by one.
-        let has_exited = |member: &Member| member.handle.wait(Deadline::Now).unwrap_or(false);
+        let has_exited = |member: &Member| member.handle().wait(Deadline::Now).unwrap_or(false);
         return members.iter().position(|(_, member)| has_exited(member));
     }
     let index = answer.wrapping_sub(WAIT_OBJECT_0) as usize;
     (index < members.len()).then_some(index)
 }
 
-/// What the thread pool needs to tell of an exit.
+/// What is told of an exit.
 #[derive(Debug)]
 struct News {
     sender: Sender<Token>,
     token: Token,
 }
 
-unsafe extern "system" fn tell(news: *mut c_void, _timed_out: bool) {
-    // SAFETY: `Registration` passes its `News`, and keeps it until the thread pool
-    // is through with it.
-    let news = unsafe { &*news.cast::<News>() };
-    // The set may be gone.
-    let _ = news.sender.send(news.token);
-}
-
-/// A wait of the thread pool's.
-#[derive(Debug)]
-struct Registration {
-    wait: HANDLE,
-    /// From a box, which is ours again once the wait was unregistered.
-    news: *mut News,
-}
-
-// SAFETY: the wait may be unregistered by any thread but the pool's, which does not
-// have it, and what it refers to may be sent and be shared between threads.
-unsafe impl Send for Registration where News: Send + Sync {}
-
-// SAFETY: there is nothing to be done with a shared one.
-unsafe impl Sync for Registration {}
-
-impl Registration {
-    fn new(handle: &Handle, news: News) -> io::Result<Registration> {
-        let mut registration = Registration {
-            wait: ptr::null_mut(),
-            news: Box::into_raw(Box::new(news)),
-        };
-        // SAFETY: the wait's handle is written to a place that outlives the call;
-        // the process's handle stays open, as `Member` drops it last; the news
-        // stay, as `drop` frees them after the last call of `tell`.
-        let registered = unsafe {
-            RegisterWaitForSingleObject(
-                &mut registration.wait,
-                handle.as_handle().as_raw_handle(),
-                Some(tell),
-                registration.news.cast(),
-                INFINITE,
-                WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD,
-            )
-        };
-        match registered {
-            0 => Err(io::Error::last_os_error()),
-            _ => Ok(registration),
-        }
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        if !self.wait.is_null() {
-            // With this for an event it returns once `tell` is not running, and
-            // will not run any more.
-            //
-            // SAFETY: the wait was registered, and is unregistered only here.
-            unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) };
-        }
-        // SAFETY: it came from a box, and nobody else uses it any more.
-        drop(unsafe { Box::from_raw(self.news) });
+impl Tell for News {
+    fn tell(&self) {
+        // The set may be gone.
+        let _ = self.sender.send(self.token);
     }
 }
