@@ -21,6 +21,7 @@
 //! - [`Process`] holds a process over several waits, so that its pid cannot come to
 //!   mean another one in between. It can be [killed](Process::kill), sent signals and
 //!   asked to stop, while other threads wait for it.
+//! - On tokio and on async-io it can be awaited, with the features of these names.
 //! - [`ChildExt`] gives [`std::process::Child`] a wait with a timeout, which reads its output
 //!   meanwhile if you like; [`CommandExt`] is for a whole command.
 //! - [`WaitSet`] waits for many at once, [`wait_any`] for the first of them and
@@ -72,10 +73,14 @@
 //! A forked child may use its copy of a [`Process`]. A [`WaitSet`] is its parent's: see
 //! there.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(any(unix, windows)))]
 compile_error!("procwait waits for processes, and this target has none");
 
 mod all;
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+mod awaiting;
 #[allow(unsafe_code)]
 mod backend;
 mod child;
@@ -83,6 +88,10 @@ mod command;
 mod deadline;
 mod error;
 mod exit;
+#[cfg(feature = "async-io")]
+mod on_async_io;
+#[cfg(feature = "tokio")]
+mod on_tokio;
 mod output;
 mod pid;
 #[allow(unsafe_code)]

@@ -217,7 +217,7 @@ impl Process {
     }
 
     /// `None`: it is polled.
-    fn events(&self) -> Option<&Event> {
+    pub(crate) fn events(&self) -> Option<&Event> {
         self.event.as_ref().filter(|_| self.polled.get().is_none())
     }
 
@@ -458,6 +458,23 @@ impl Process {
             }
         }
         Ok(self.exit.get().copied())
+    }
+
+    /// Looks, if it is time to, or says how long to pause: at the pace of all who poll this
+    /// process, or at the given one where events ought to tell.
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn turn(
+        &self,
+        when: crate::deadline::When,
+        pace: &mut crate::deadline::Pace,
+    ) -> Result<crate::deadline::Turn<Exit>, Error> {
+        match self.polling() {
+            Some(polling) => {
+                let turn = polling.turn(when, &self.exit);
+                turn.map_err(Error::os(probe::CALL, self.pid.get()))
+            }
+            None => pace.turn(when, || self.try_wait()),
+        }
     }
 
     /// Whoever is the first to know, all answer what he found.

@@ -388,7 +388,8 @@ pub(super) struct Recheck {
 }
 
 impl Recheck {
-    const INTERVAL: Duration = Duration::from_secs(if cfg!(kqueue_on_linux) { 2 } else { 60 });
+    pub(super) const INTERVAL: Duration =
+        Duration::from_secs(if cfg!(kqueue_on_linux) { 2 } else { 60 });
 
     pub(super) fn new() -> Recheck {
         Recheck {

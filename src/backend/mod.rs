@@ -24,9 +24,13 @@
 //!   `renew(member, token)` then waits for it again;
 //! - `has_exited(member, token)` is whether it has, as far as is known by now;
 //! - `Member::look()` is how, without any event, or an error if only events tell.
+//!
+//! And for a task of an async runtime: see `awaited`.
 
 use std::fmt;
 
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub(crate) mod awaited;
 #[cfg(unix)]
 mod by_number;
 #[cfg(unix)]

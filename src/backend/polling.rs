@@ -2,7 +2,7 @@
 
 use crate::{
     Exit,
-    deadline::{Deadline, Pace, Turn},
+    deadline::{Deadline, Pace, Turn, When},
     pid::Pid,
     probe::{Keep, Look, View},
 };
@@ -60,19 +60,22 @@ impl Polling {
 
     /// Until one of those who wait has found the exit or the deadline has passed.
     pub(crate) fn wait(&self, deadline: Deadline, found: &OnceLock<Exit>) -> io::Result<()> {
-        let turn = |when| {
-            let Watch { view, pace } = &mut *self.lock();
-            if let Some(&known) = found.get() {
-                return Ok(Turn::Found(known));
-            }
-            let turn = pace.turn(when, || view.look().map(Look::exit))?;
-            if let Turn::Found(exit) = turn {
-                // Before another looks, who may see less.
-                let _ = found.set(exit);
-            }
-            Ok(turn)
-        };
+        let turn = |when| self.turn(when, found);
         deadline.poll_in_turn(turn).map(drop)
+    }
+
+    /// Looks, if it is time to, unless one of those who wait has found the exit.
+    pub(crate) fn turn(&self, when: When, found: &OnceLock<Exit>) -> io::Result<Turn<Exit>> {
+        let Watch { view, pace } = &mut *self.lock();
+        if let Some(&known) = found.get() {
+            return Ok(Turn::Found(known));
+        }
+        let turn = pace.turn(when, || view.look().map(Look::exit))?;
+        if let Turn::Found(exit) = turn {
+            // Before another looks, who may see less.
+            let _ = found.set(exit);
+        }
+        Ok(turn)
     }
 
     /// `None`: it is still running.
