@@ -4,14 +4,18 @@
 #![allow(unsafe_code)]
 
 mod common;
+#[path = "common/runtimes.rs"]
+mod runtimes;
 
 use common::{Grandchild, LONG, SHORT, Told, alone, helper, plays, with_habit};
+use futures_lite::future::poll_once;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::wait::waitpid,
     unistd::{ForkResult, fork},
 };
 use procwait::{Backend, Process, WaitSet, wait_pid};
+use runtimes::On;
 use std::{
     fs::File,
     io::Read as _,
@@ -170,6 +174,24 @@ fn the_exit_of_a_traced_process_is_found() {
     assert_eq!(untimed.wait().unwrap().code(), Some(7));
     assert_eq!(untimed_set.wait(None).unwrap().unwrap().1.code(), Some(7));
     tracer.end();
+}
+
+#[test]
+fn the_exit_of_a_traced_process_is_awaited() {
+    for on in [On::TokioOfOneThread, On::AsyncIo] {
+        let mut grandchild = Grandchild::new("wait 7");
+        let process = Process::open(grandchild.pid).unwrap();
+        let mut tracer = Told::new(&format!("trace {}", grandchild.pid));
+        assert_eq!(tracer.answer(), "traced");
+        let exit = on.block_on(async {
+            let mut wait = on.wait(&process);
+            assert!(poll_once(&mut wait).await.is_none());
+            grandchild.end();
+            wait.await.unwrap()
+        });
+        assert_eq!(exit.code(), Some(7));
+        tracer.end();
+    }
 }
 
 #[test]

@@ -11,12 +11,15 @@
 ))]
 
 mod common;
+#[path = "common/runtimes.rs"]
+mod runtimes;
 
 use common::{
-    Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_time, helper,
+    Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_clock_counts_ticks, cpu_time, helper,
     output::{FULL, assert_counts, pattern, piped},
     skip,
 };
+use futures_lite::future::poll_once;
 use nix::{
     libc,
     sys::resource::{UsageWho, getrusage},
@@ -24,6 +27,7 @@ use nix::{
 use procwait::{
     Backend, Captured, ChildExt as _, Error, Exit, Process, WaitSet, wait_all, wait_any, wait_pid,
 };
+use runtimes::{ALL, On};
 use rustix::thread::gettid;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use std::{
@@ -528,17 +532,6 @@ fn polling_takes_a_tenth_of_a_core_at_most() {
     });
 }
 
-/// As gVisor's, which charges all of a tick to who runs when it ends.
-fn cpu_clock_counts_ticks() -> bool {
-    let start = cpu_time();
-    loop {
-        let step = cpu_time() - start;
-        if !step.is_zero() {
-            return step > Duration::from_millis(1);
-        }
-    }
-}
-
 fn share_of_a_core(mut wait: impl FnMut()) -> f64 {
     let (start, cpu) = (Instant::now(), cpu_time());
     while start.elapsed() < Duration::from_millis(500) {
@@ -618,4 +611,79 @@ fn waits(mut child: Helper, mut reaped: Helper, mut zombie: Grandchild, shown: b
     assert!(left.is_empty());
     let status = child.wait_timeout(LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
+}
+
+#[test]
+fn without_pidfd_open_it_is_awaited_by_the_timer() {
+    for on in ALL {
+        in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, move |_| {
+            assert_awaited(on, || {}, |_| {}, Backend::Polling);
+        });
+    }
+}
+
+#[test]
+fn events_fail_while_it_is_awaited() {
+    if !has_pidfd() {
+        return skip("events_fail_while_it_is_awaited", "pidfd");
+    }
+    for on in ALL {
+        in_a_sandbox(&[], 0, move |_| {
+            // Seen by itself, after the exit, or by another one's look before that.
+            let denied = || deny(&[libc::SYS_ppoll], libc::EPERM);
+            assert_awaited(on, || {}, |_| denied(), Backend::PidFd);
+        });
+        in_a_sandbox(&[], 0, move |_| {
+            let looked = |process: &Process| {
+                deny(&[libc::SYS_ppoll], libc::EPERM);
+                assert_eq!(process.try_wait().unwrap(), None);
+            };
+            assert_awaited(on, || {}, looked, Backend::Polling);
+        });
+    }
+}
+
+#[test]
+fn what_cannot_be_registered_is_awaited_by_the_timer() {
+    if !has_pidfd() {
+        return skip("what_cannot_be_registered_is_awaited_by_the_timer", "pidfd");
+    }
+    // Async-io's own `block_on` needs the call itself.
+    for on in ALL.into_iter().filter(|on| *on != On::AsyncIo) {
+        for (call, errno) in [
+            (libc::SYS_epoll_ctl, libc::ENOSPC),
+            (libc::SYS_fcntl, libc::EPERM),
+        ] {
+            in_a_sandbox(&[], 0, move |_| {
+                assert_awaited(on, || deny(&[call], errno), |_| {}, Backend::PidFd);
+            });
+        }
+    }
+}
+
+fn assert_awaited(
+    on: On,
+    before: impl FnOnce(),
+    in_the_middle: impl FnOnce(&Process),
+    by: Backend,
+) {
+    let mut child = helper("wait 7");
+    let process = Process::open(child.id()).unwrap();
+    let exits = on.block_on(async {
+        let mut wait = on.wait(&process);
+        before();
+        assert!(poll_once(&mut wait).await.is_none());
+        in_the_middle(&process);
+        let mut another = on.wait(&process);
+        if by == Backend::Polling {
+            assert!(poll_once(&mut another).await.is_none());
+        }
+        drop(child.stdin.take());
+        [wait.await, another.await]
+    });
+    for exit in exits {
+        assert_eq!(exit.unwrap().code(), Some(7), "{on:?}");
+    }
+    assert_eq!(process.backend(), by, "{on:?}");
+    child.wait().unwrap();
 }

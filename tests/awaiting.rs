@@ -1,0 +1,375 @@
+//! Processes awaited on async runtimes.
+
+mod common;
+#[path = "common/runtimes.rs"]
+mod runtimes;
+
+use common::{Grandchild, Helper, assert_code, exit_of, held, helper};
+use futures_lite::future::{poll_once, yield_now, zip};
+use procwait::{Backend, Process, wait_pid};
+use runtimes::{ALL, On, Wait, tokio_of_many_threads, tokio_of_one_thread};
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Wake, Waker},
+    thread,
+};
+use tokio::runtime::Builder;
+
+/// On each runtime, for a process held in each way.
+fn everywhere(command: &str, test: impl Fn(On, &mut Helper, &Process)) {
+    for on in ALL {
+        for index in 0..2 {
+            let mut child = helper(command);
+            let process = held(child.id()).swap_remove(index);
+            test(on, &mut child, &process);
+        }
+    }
+}
+
+/// Polls it, whether or not it was woken.
+async fn poll_in_vain(wait: &mut Wait<'_>) {
+    if let Some(exit) = poll_once(wait).await {
+        panic!("too early: {exit:?}");
+    }
+}
+
+#[test]
+fn it_is_awaited_until_it_exits() {
+    everywhere("wait 7", |on, child, process| {
+        let exit = on.block_on(async {
+            let mut wait = on.wait(process);
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        });
+        assert_code(process, exit, 7);
+        assert_eq!(process.try_wait().unwrap(), Some(exit));
+    });
+}
+
+/// Awaited, and waited for by a thread that blocks, each by a `Process` of its own.
+struct Both {
+    awaited: Vec<Process>,
+    blocking: Vec<Process>,
+}
+
+impl Both {
+    fn of(pid: u32) -> Both {
+        let [awaited, blocking] = [held(pid), held(pid)];
+        Both { awaited, blocking }
+    }
+
+    #[track_caller]
+    fn assert_same(&self, on: On) {
+        for (awaited, blocking) in self.awaited.iter().zip(&self.blocking) {
+            let exit = on.block_on(on.wait(awaited)).unwrap();
+            assert_eq!(exit, blocking.wait().unwrap(), "{on:?}, {awaited:?}");
+        }
+    }
+}
+
+#[test]
+fn the_status_is_the_same_as_of_a_blocking_wait() {
+    for on in ALL {
+        let mut child = helper("wait 7");
+        let pid = child.id();
+        let [running, reaped] = [Both::of(pid), Both::of(pid)];
+        drop(child.stdin.take());
+        running.assert_same(on);
+        exit_of(pid);
+        Both::of(pid).assert_same(on);
+        child.wait().unwrap();
+        reaped.assert_same(on);
+
+        let mut stranger = Grandchild::new("wait 8");
+        let pid = stranger.pid;
+        let [running, reaped] = [Both::of(pid), Both::of(pid)];
+        stranger.end();
+        running.assert_same(on);
+        exit_of(pid);
+        Both::of(pid).assert_same(on);
+        stranger.reap();
+        reaped.assert_same(on);
+
+        let mut killed = helper("ignore-stdin");
+        let both = Both::of(killed.id());
+        killed.kill().unwrap();
+        both.assert_same(on);
+    }
+}
+
+/// And without a runtime, as there is nothing to wait for.
+#[test]
+fn ready_at_the_first_poll_if_it_had_exited() {
+    everywhere("wait 7", |on, child, process| {
+        drop(child.stdin.take());
+        exit_of(child.id());
+        let mut context = Context::from_waker(Waker::noop());
+        match on.wait(process).as_mut().poll(&mut context) {
+            Poll::Ready(exit) => assert_code(process, exit.unwrap(), 7),
+            Poll::Pending => panic!("{on:?}, {process:?}"),
+        }
+    });
+}
+
+#[test]
+fn cancelled_at_each_poll_and_then_completed() {
+    everywhere("wait 7", |on, child, process| {
+        on.block_on(async {
+            for polls in 0..8 {
+                let mut wait = on.wait(process);
+                for _ in 0..polls {
+                    poll_in_vain(&mut wait).await;
+                    yield_now().await;
+                }
+            }
+            // One that is given up while the news are on their way to it.
+            let mut wait = on.wait(process);
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            exit_of(child.id());
+            drop(wait);
+            assert_code(process, on.wait(process).await.unwrap(), 7);
+        });
+    });
+}
+
+#[test]
+fn any_number_of_tasks_and_threads_wait_for_one_process() {
+    everywhere("ignore-stdin", |on, _, process| {
+        let (awaited, blocking) = thread::scope(|scope| {
+            let thread = scope.spawn(|| process.wait().unwrap());
+            let awaited = on.block_on(async {
+                let mut waits = [(); 4].map(|()| on.wait(process));
+                for wait in &mut waits {
+                    poll_in_vain(wait).await;
+                }
+                process.kill().unwrap();
+                let mut exits = Vec::new();
+                for wait in waits {
+                    exits.push(wait.await.unwrap());
+                }
+                exits
+            });
+            (awaited, thread.join().unwrap())
+        });
+        assert_eq!(awaited, [blocking; 4]);
+    });
+}
+
+#[test]
+fn on_both_runtimes_at_once() {
+    everywhere("wait 7", |on, child, process| {
+        on.block_on(async {
+            let tokio = tokio_of_many_threads();
+            let _entered = tokio.enter();
+            let mut waits = [On::AsyncIo, On::TokioOfManyThreads].map(|on| on.wait(process));
+            for wait in &mut waits {
+                poll_in_vain(wait).await;
+            }
+            drop(child.stdin.take());
+            let [one, other] = waits;
+            let (one, other) = zip(one, other).await;
+            assert_code(process, one.unwrap(), 7);
+            assert_code(process, other.unwrap(), 7);
+            mem::forget(tokio);
+        });
+    });
+}
+
+struct Tells(mpsc::Sender<()>);
+
+impl Wake for Tells {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn moved_between_tasks_it_wakes_the_latest() {
+    let tokio = tokio_of_many_threads();
+    let _entered = tokio.enter();
+    everywhere("wait 7", |on, child, process| {
+        let (wakers, news): (Vec<_>, Vec<_>) = (0..2)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel();
+                (Waker::from(Arc::new(Tells(sender))), receiver)
+            })
+            .unzip();
+        let mut wait = on.wait(process);
+        for waker in &wakers {
+            let polled = wait.as_mut().poll(&mut Context::from_waker(waker));
+            assert!(polled.is_pending());
+        }
+        drop(child.stdin.take());
+        let exit = loop {
+            news[1].recv_timeout(common::LONG).expect("is woken");
+            let mut context = Context::from_waker(&wakers[1]);
+            if let Poll::Ready(exit) = wait.as_mut().poll(&mut context) {
+                break exit.unwrap();
+            }
+        };
+        assert_code(process, exit, 7);
+        // A timer may have gone off before it was moved.
+        if process.backend() != Backend::Polling {
+            assert!(news[0].try_recv().is_err(), "{on:?}");
+        }
+    });
+}
+
+/// The next process may get the same number for its descriptor or handle.
+#[test]
+fn a_forgotten_future_harms_nobody() {
+    common::alone(|| {
+        for on in ALL {
+            let mut forgotten = helper("wait 7");
+            let mut child = helper("wait 8");
+            on.block_on(async {
+                let process = Process::open(forgotten.id()).unwrap();
+                let former = number(&process);
+                let mut wait = on.wait(&process);
+                poll_in_vain(&mut wait).await;
+                mem::forget(wait);
+                drop(process);
+
+                let process = Process::open(child.id()).unwrap();
+                assert_eq!(number(&process), former);
+                let mut wait = on.wait(&process);
+                poll_in_vain(&mut wait).await;
+                drop(forgotten.stdin.take());
+                exit_of(forgotten.id());
+                for _ in 0..3 {
+                    yield_now().await;
+                    poll_in_vain(&mut wait).await;
+                }
+                drop(child.stdin.take());
+                assert_code(&process, wait.await.unwrap(), 8);
+            });
+        }
+    });
+}
+
+/// Of its descriptor, if it has one.
+fn number(process: &Process) -> Option<i32> {
+    #[cfg(unix)]
+    return std::os::fd::AsRawFd::as_raw_fd(&process.as_event_fd()?).into();
+    #[cfg(windows)]
+    return process.as_event_handle().and(None);
+}
+
+#[test]
+fn many_on_one_thread_of_tokios() {
+    let mut helpers: Vec<_> = (0..50)
+        .map(|code| helper(&format!("wait {code}")))
+        .collect();
+    let processes: Vec<_> = (helpers.iter())
+        .map(|helper| Process::open(helper.id()).unwrap())
+        .collect();
+    On::TokioOfOneThread.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (code, process) in processes.into_iter().enumerate() {
+            tasks.spawn(async move { (code, process.wait_on_tokio().await.unwrap(), process) });
+        }
+        for (code, helper) in helpers.iter_mut().enumerate().rev() {
+            drop(helper.stdin.take());
+            let (of, exit, process) = tasks.join_next().await.unwrap().unwrap();
+            assert_eq!(of, code);
+            assert_code(&process, exit, code as i32);
+        }
+    });
+}
+
+#[test]
+fn the_runtime_is_dropped_while_a_task_waits() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = Arc::new(held(child.id()).swap_remove(index));
+        for runtime in [tokio_of_one_thread(), tokio_of_many_threads()] {
+            let (sender, receiver) = mpsc::channel::<()>();
+            let task = runtime.spawn({
+                let process = process.clone();
+                async move {
+                    let _dropped_with_the_task = sender;
+                    process.wait_on_tokio().await
+                }
+            });
+            runtime.block_on(yield_now());
+            drop(runtime);
+            receiver.recv().unwrap_err();
+            assert!(task.is_finished());
+        }
+        drop(child.stdin.take());
+        let exit = On::TokioOfOneThread.block_on(process.wait_on_tokio());
+        assert_code(&process, exit.unwrap(), 7);
+    }
+}
+
+#[test]
+fn a_future_that_outlives_its_runtime_goes_on_in_another() {
+    let mut child = helper("wait 7");
+    let process = Process::open(child.id()).unwrap();
+    if process.backend() == Backend::Polling {
+        // As any of tokio's timers.
+        return common::skip("a_future_that_outlives_its_runtime", "events");
+    }
+    let mut wait = On::TokioOfOneThread.wait(&process);
+    for _ in 0..3 {
+        On::TokioOfOneThread.block_on(poll_in_vain(&mut wait));
+    }
+    drop(child.stdin.take());
+    let exit = On::TokioOfManyThreads.block_on(wait).unwrap();
+    assert_code(&process, exit, 7);
+}
+
+#[test]
+fn without_what_it_needs_of_tokio_it_panics() {
+    let child = helper("wait 7");
+    let held = held(child.id());
+    let bare = Builder::new_current_thread().build().unwrap();
+    for process in &held {
+        let poll = || {
+            let mut context = Context::from_waker(Waker::noop());
+            let mut wait = Box::pin(process.wait_on_tokio());
+            wait.as_mut().poll(&mut context).is_pending()
+        };
+        let outside = catch_unwind(AssertUnwindSafe(poll));
+        let inside = catch_unwind(AssertUnwindSafe(|| bare.block_on(async { poll() })));
+        for polled in [outside, inside] {
+            match process.backend() {
+                // By the system's own thread pool.
+                Backend::Handle => assert!(polled.unwrap()),
+                _ => {
+                    let panic = polled.unwrap_err();
+                    let text = (panic.downcast_ref::<String>().cloned())
+                        .or_else(|| panic.downcast_ref::<&str>().map(|it| it.to_string()));
+                    let text = text.unwrap();
+                    assert!(text.contains("Tokio 1.x"), "{text}");
+                }
+            }
+        }
+        // It does no harm.
+        assert_eq!(process.try_wait().unwrap(), None);
+    }
+}
+
+/// While they are dropped, and some of them at the time of the exit.
+#[test]
+fn dropped_while_the_process_exits() {
+    everywhere("wait 7", |on, child, process| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                drop(child.stdin.take());
+                wait_pid(child.id(), None).unwrap();
+            });
+            on.block_on(async {
+                while poll_once(on.wait(process)).await.is_none() {
+                    yield_now().await;
+                }
+            });
+        });
+        let exit = process.wait().unwrap();
+        assert_code(process, exit, 7);
+    });
+}
