@@ -34,9 +34,9 @@
 //! - A stopped, traced or suspended process has not exited. `execve` is no exit.
 //! - Waiting reaps no child, so that its owner's
 //!   [`Child::wait`](std::process::Child::wait) still gets its status; it touches no
-//!   signal handler or mask, and starts no thread. Only [`ChildExt`] and [`CommandExt`], which have
-//!   the `Child` itself, reap it. (On Windows the system's own thread pool waits for
-//!   what is in a [`WaitSet`].)
+//!   signal handler or mask, and starts no thread. Only [`ChildExt`] and [`CommandExt`], which
+//!   have the `Child` itself, reap it. (On Windows the system's own thread pool waits for
+//!   what is in a [`WaitSet`] or awaited.)
 //! - Waiting for oneself is allowed, and never returns.
 //!
 //! # What stands for a process
