@@ -5,12 +5,12 @@ use crate::{
     backend::awaited::{RECHECK, Watch},
     deadline::{Pace, Turn, When},
 };
-use std::time::Duration;
 use std::{
     future::{Future, poll_fn},
     io,
     pin::pin,
     task::Poll,
+    time::Duration,
 };
 
 /// Looks, and waits for news by `W`. Where there are none to be had it looks again and
