@@ -106,6 +106,32 @@ fn a_socket_in_place_of_a_pipe() {
     assert!(child.stdout.is_none());
 }
 
+/// Of which each read takes one, and what it has no room for is lost.
+#[test]
+#[cfg(target_os = "linux")]
+fn packets_are_whole_at_the_limit_too() {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    for limit in [0, 1, 100, 1_000, 5_000, 70_000, 500_000] {
+        let (ours, theirs) = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT) {
+            Ok(ends) => ends,
+            Err(error) => {
+                let what = format!("pipes of packets: {error}");
+                return common::skip("packets_are_whole_at_the_limit_too", &what);
+            }
+        };
+        let mut command = helper_command("write 100000 0");
+        let mut child = spawn(command.stdout(theirs).stderr(Stdio::null()));
+        drop(command);
+        child.stdout = Some(ours.into());
+        let mut captured = Captured::with_limit(limit);
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert!(status.unwrap().success());
+        assert!(captured.stdout == pattern(b'o', FULL)[..limit.min(FULL)]);
+        let discarded = FULL - captured.stdout.len();
+        assert_eq!(captured.discarded(), discarded as u64);
+    }
+}
+
 #[test]
 fn whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline() {
     let test = "whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline";

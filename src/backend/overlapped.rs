@@ -5,7 +5,10 @@
 //! then is kept. A handle that somebody else made may be synchronous, so that to start a read
 //! is to wait for it: that is read, with pauses, when a look shows that there is something.
 
-use super::{handle::milliseconds, sink::Sink};
+use super::{
+    handle::milliseconds,
+    sink::{MOST, Sink},
+};
 use crate::deadline::Deadline;
 use std::{
     io,
@@ -36,9 +39,6 @@ use windows_sys::{
         },
     },
 };
-
-/// The most that is read at once, so that the clock is looked at in between.
-const MOST: usize = 64 * 1024;
 
 /// Both streams of a child, as far as they are pipes that we hold.
 #[derive(Debug)]

@@ -22,9 +22,6 @@ use std::{
     time::Duration,
 };
 
-/// The most that is read at once, so that the clock is looked at in between.
-const MOST: usize = 64 * 1024;
-
 /// Both streams of a child, as far as they are pipes that we hold.
 #[derive(Debug)]
 pub(crate) struct Streams<'a> {
@@ -93,8 +90,7 @@ impl<'a> Streams<'a> {
     fn read_and_pause(&mut self, longest: Option<Duration>) -> io::Result<bool> {
         const SHORTEST: Duration = Duration::from_micros(100);
         const LONGEST: Duration = Duration::from_millis(40);
-        let stdout = self.stdout.read_if_ready(MOST)?;
-        let stderr = self.stderr.read_if_ready(MOST)?;
+        let (stdout, stderr) = (self.stdout.read(false)?, self.stderr.read(false)?);
         self.pause = match (stdout, stderr) {
             (Read::Nothing, Read::Nothing) => (self.pause * 2).clamp(SHORTEST, LONGEST),
             _ => Duration::ZERO,
@@ -161,57 +157,33 @@ impl<'a, F: AsFd> Stream<'a, F> {
     }
 
     fn read_if(&mut self, revents: PollFlags) -> io::Result<()> {
-        if revents.contains(PollFlags::NVAL) {
-            self.read_if_ready(MOST)?;
-        } else if !revents.is_empty() {
-            self.read(MOST, true)?;
+        if !revents.is_empty() {
+            self.read(!revents.contains(PollFlags::NVAL))?;
         }
         Ok(())
     }
 
-    fn read_if_ready(&mut self, most: usize) -> io::Result<Read> {
-        self.read(most, false)
-    }
-
     /// Reads once, and does not wait. It is ready if somebody has just said so.
-    fn read(&mut self, most: usize, is_ready: bool) -> io::Result<Read> {
+    fn read(&mut self, is_ready: bool) -> io::Result<Read> {
         let Some(fd) = self.pipe.as_ref().map(F::as_fd) else {
             return Ok(Read::Nothing);
         };
-        let mut read = |into: &mut [MaybeUninit<u8>]| {
-            if self.has_nowait {
-                let read = sys::read_nowait(fd, into);
-                self.has_nowait = !matches!(read, Err(error) if is_unsupported(error));
-                if self.has_nowait {
+        let has_nowait = &mut self.has_nowait;
+        let read = |room: &mut [MaybeUninit<u8>]| {
+            if *has_nowait {
+                let read = sys::read_nowait(fd, room);
+                *has_nowait = !matches!(read, Err(error) if is_unsupported(error));
+                if *has_nowait {
                     return read;
                 }
             }
             match is_ready || is_readable(fd)? {
-                true => Ok(rustix::io::read(fd, into)?.0.len()),
+                true => Ok(rustix::io::read(fd, room)?.0.len()),
                 false => Err(Errno::AGAIN),
             }
         };
-        let answer = match self.sink.room() {
-            0 => {
-                let mut nowhere = [MaybeUninit::uninit(); 16 * 1024];
-                let most = most.min(nowhere.len());
-                let answer = read(&mut nowhere[..most]);
-                self.sink.discard(answer.unwrap_or(0));
-                answer
-            }
-            room => {
-                self.sink.reserve()?;
-                let bytes = &mut *self.sink.bytes;
-                let spare = bytes.spare_capacity_mut();
-                let most = most.min(room).min(spare.len()).min(MOST);
-                let answer = read(&mut spare[..most]);
-                let length = bytes.len() + answer.unwrap_or(0);
-                // SAFETY: `read` answers how many bytes the kernel has written, to where the
-                // spare capacity begins, and no more than fit into the slice of it.
-                unsafe { bytes.set_len(length) };
-                answer
-            }
-        };
+        // SAFETY: it answers what the kernel does, which has written so many bytes.
+        let answer = unsafe { self.sink.fill(read) }?;
         match answer {
             Ok(0) => {
                 *self.pipe = None;
@@ -228,8 +200,8 @@ impl<'a, F: AsFd> Stream<'a, F> {
         // Without that number, what a pipe has room for, unless root has made it larger.
         let mut left = ioctl_fionread(fd).map_or(1024 * 1024, |bytes| bytes as usize);
         while left > 0 {
-            match self.read_if_ready(left)? {
-                Read::Some(read) => left -= read,
+            match self.read(false)? {
+                Read::Some(read) => left = left.saturating_sub(read),
                 Read::Nothing => break,
                 Read::End => return Ok(()),
             }
@@ -242,7 +214,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
                 Ok(revents) => !revents.contains(PollFlags::HUP),
                 Err(_) => true,
             };
-            match self.read_if_ready(MOST)? {
+            match self.read(false)? {
                 Read::Some(_) if !is_held => {}
                 _ => return Ok(()),
             }

@@ -1,6 +1,8 @@
 //! Where what is read of a stream goes: into a vector up to a limit, and beyond it nowhere.
 
 use std::io;
+#[cfg(unix)]
+use std::{mem::MaybeUninit, slice};
 
 #[derive(Debug)]
 pub(crate) struct Sink<'a> {
@@ -11,33 +13,62 @@ pub(crate) struct Sink<'a> {
     pub(crate) discarded: &'a mut u64,
 }
 
+/// The most that is read at once, so that the clock is looked at in between.
+pub(crate) const MOST: usize = 64 * 1024;
+
 impl Sink<'_> {
     /// How many more bytes are kept.
-    pub(crate) fn room(&self) -> usize {
+    fn room(&self) -> usize {
         self.limit.saturating_sub(self.bytes.len())
     }
 
-    /// Makes room for more in a vector that is full.
+    /// Has `read` write to where there is room, straight into the vector unless its limit is
+    /// near: what was written in packets comes in packets, of which all that does not fit
+    /// would be lost.
+    ///
+    /// The outer error is a want of memory, for which nothing was read.
+    ///
+    /// # Safety
+    ///
+    /// `read` answers how many bytes it has written, from the first one on.
     #[cfg(unix)]
-    pub(crate) fn reserve(&mut self) -> io::Result<()> {
-        const LEAST: usize = 4 * 1024;
-        if self.bytes.len() == self.bytes.capacity() {
-            self.bytes.try_reserve(LEAST.min(self.room()))?;
+    pub(crate) unsafe fn fill<E>(
+        &mut self,
+        read: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
+    ) -> io::Result<Result<usize, E>> {
+        /// `PIPE_BUF`, or more than that.
+        const PACKET: usize = 4 * 1024;
+        let (length, room) = (self.bytes.len(), self.room());
+        if self.bytes.capacity() - length < PACKET.min(room) {
+            self.bytes.try_reserve((2 * PACKET).min(room))?;
         }
-        Ok(())
+        if room < PACKET {
+            let mut place = [MaybeUninit::uninit(); 4 * PACKET];
+            let answer = read(&mut place);
+            if let Ok(read) = answer {
+                // SAFETY: so many bytes of it were written.
+                let read = unsafe { slice::from_raw_parts(place[..read].as_ptr().cast(), read) };
+                self.take(read)?;
+            }
+            return Ok(answer);
+        }
+        let spare = self.bytes.spare_capacity_mut();
+        let most = spare.len().min(room).min(MOST);
+        let answer = read(&mut spare[..most]);
+        if let Ok(read) = answer {
+            assert!(read <= most);
+            // SAFETY: so many bytes after the old ones were written.
+            unsafe { self.bytes.set_len(length + read) };
+        }
+        Ok(answer)
     }
 
     /// Takes what was read elsewhere.
-    #[cfg(windows)]
     pub(crate) fn take(&mut self, read: &[u8]) -> io::Result<()> {
         let (kept, discarded) = read.split_at(read.len().min(self.room()));
         self.bytes.try_reserve(kept.len())?;
         self.bytes.extend_from_slice(kept);
-        self.discard(discarded.len());
+        *self.discarded += discarded.len() as u64;
         Ok(())
-    }
-
-    pub(crate) fn discard(&mut self, bytes: usize) {
-        *self.discarded += bytes as u64;
     }
 }
