@@ -2,9 +2,9 @@
 //! machines are noisy: they are for what makes a wait twice as dear.
 
 use crate::{
-    contestants::{many, one},
+    contestants::{many, one, output},
     measure::{Figures, One},
-    table::{find, floor},
+    table::{find, find_output, floor},
 };
 
 /// What is out of bounds.
@@ -59,6 +59,23 @@ pub fn failures(figures: &Figures) -> Vec<String> {
             ratio,
             3.0,
         );
+    }
+
+    let floor = find_output(&figures.output, output::FLOOR);
+    for name in [output::COMMAND_EXT, output::CHILD_EXT] {
+        let row = find_output(&figures.output, name);
+        for (what, its, floor) in [
+            ("200 MB", &row.large, &floor.large),
+            ("three bytes", &row.small, &floor.small),
+        ] {
+            let (wall, cpu) = (its.wall / floor.wall, its.cpu / floor.cpu);
+            check(format!("{name}, {what}, time to std's"), wall, 2.0);
+            check(format!("{name}, {what}, CPU time to std's"), cpu, 2.0);
+        }
+        let seconds = row.held_open / 1e9;
+        check(format!("{name}, seconds, held open"), seconds, 2.0);
+        let lost = f64::from(u8::from(!row.is_kept));
+        check(format!("{name}, output lost"), lost, 0.0);
     }
     failures
 }

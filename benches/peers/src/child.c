@@ -1,6 +1,7 @@
 /* The child of the benchmarks. `child NS` sleeps until CLOCK_MONOTONIC says NS,
  * has the kernel write the time into the file that is its standard output, as its
- * last action, and exits with 3.
+ * last action, and exits with 3. `child NS BYTES` writes "hi\n" before that, made up
+ * to so many bytes, to a standard output that is a pipe.
  *
  * Without a libc, and tiny: tearing down the memory of a larger process would
  * take longer than all that is to be measured. */
@@ -50,12 +51,29 @@ static long call(long number, long a, long b, long c, long d, long e, long f) {
 #error "no system calls for this architecture yet"
 #endif
 
-/* stack: argc, then argv. */
+static long number(const char *digits) {
+    long number = 0;
+    while (digits && *digits)
+        number = number * 10 + (*digits++ - '0');
+    return number;
+}
+
+static void output(long bytes) {
+    static char block[1024 * 1024];
+    block[0] = 'h', block[1] = 'i', block[2] = '\n';
+    while (bytes > 0) {
+        long most = bytes < (long)sizeof block ? bytes : (long)sizeof block;
+        long written = call(SYS_write, 1, (long)block, most, 0, 0, 0);
+        if (written <= 0)
+            return;
+        bytes -= written;
+    }
+}
+
+/* stack: argc, then argv, and a null. */
 void begin(long *stack) {
-    const char *digits = (const char *)stack[2];
-    long until = 0;
-    while (*digits)
-        until = until * 10 + (*digits++ - '0');
+    long until = number((const char *)stack[2]);
+    long bytes = number((const char *)stack[3]);
 
     struct time nowhere;
     volatile struct time *end =
@@ -67,6 +85,7 @@ void begin(long *stack) {
     struct time deadline = {until / 1000000000, until % 1000000000};
     while (call(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, (long)&deadline, 0, 0, 0))
         ;
+    output(bytes);
     call(SYS_clock_gettime, CLOCK_MONOTONIC, (long)end, 0, 0, 0, 0);
     call(SYS_exit_group, 3, 0, 0, 0, 0, 0);
     __builtin_unreachable();

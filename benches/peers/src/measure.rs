@@ -3,7 +3,7 @@
 
 use crate::{
     child::Program,
-    contestants::{many, one},
+    contestants::{many, one, output},
     growth,
     stats::{Stats, median},
     syscalls,
@@ -26,6 +26,9 @@ pub struct Plan {
     pub many: &'static [usize],
     pub many_rounds: usize,
     pub growth: &'static [usize],
+    /// Of 200 MB, and of some bytes.
+    pub large_rounds: usize,
+    pub small_rounds: usize,
 }
 
 impl Plan {
@@ -37,6 +40,8 @@ impl Plan {
         many: &[100, 1_000, 5_000],
         many_rounds: 5,
         growth: &[10, 100, 1_000, 10_000],
+        large_rounds: 30,
+        small_rounds: 1_000,
     };
     pub const QUICK: Plan = Plan {
         short_rounds: 100,
@@ -46,6 +51,8 @@ impl Plan {
         many: &[100, 1_000],
         many_rounds: 1,
         growth: &[10, 100, 1_000],
+        large_rounds: 3,
+        small_rounds: 100,
     };
 }
 
@@ -54,6 +61,7 @@ pub struct Figures {
     pub one: Vec<One>,
     pub many: Vec<Many>,
     pub growth: Vec<Growth>,
+    pub output: Vec<Output>,
 }
 
 pub struct One {
@@ -84,11 +92,27 @@ pub struct Growth {
     pub ours: f64,
 }
 
+pub struct Output {
+    pub contestant: output::Contestant,
+    pub large: Used,
+    pub small: Used,
+    /// When it returns, if a process that the command has left behind holds its output open.
+    pub held_open: f64,
+    /// With the output?
+    pub is_kept: bool,
+}
+
+pub struct Used {
+    pub wall: f64,
+    pub cpu: f64,
+}
+
 pub fn measure(plan: &Plan, program: &Program) -> io::Result<Figures> {
     Ok(Figures {
         one: measure_one(plan, program)?,
         many: measure_many(plan, program)?,
         growth: measure_growth(plan, program)?,
+        output: measure_output(plan, program)?,
     })
 }
 
@@ -170,6 +194,39 @@ fn measure_growth(plan: &Plan, program: &Program) -> io::Result<Vec<Growth>> {
         });
     }
     Ok(rows)
+}
+
+fn measure_output(plan: &Plan, program: &Program) -> io::Result<Vec<Output>> {
+    let contestants = output::all();
+    let names = contestants.iter().map(|contestant| contestant.name);
+    let mut field = Field::start(names, program)?;
+    let mut used = |bytes: usize, rounds| -> io::Result<Vec<Used>> {
+        progress(&format!("{bytes} bytes of output"));
+        // The first one of each sets up what it needs for all.
+        field.in_turn(1, || format!("{} {bytes}", task::OUTPUT))?;
+        let answers = field.in_turn(rounds, || format!("{} {bytes}", task::OUTPUT))?;
+        let used = |answers| Used {
+            wall: median(&mut column(answers, 0)),
+            cpu: median(&mut column(answers, 1)),
+        };
+        Ok(answers.iter().map(used).collect())
+    };
+    let large = used(200_000_000, plan.large_rounds)?;
+    let small = used(3, plan.small_rounds)?;
+    progress("output that is held open");
+    let held_open = field.at_once(1, |_| format!("{} 500", task::HELD_OPEN))?;
+
+    let rows = contestants.into_iter().zip(large).zip(small);
+    Ok(rows
+        .zip(&held_open)
+        .map(|(((contestant, large), small), held_open)| Output {
+            contestant,
+            large,
+            small,
+            held_open: median(&mut column(held_open, 0)),
+            is_kept: median_of(held_open, 2).is_some(),
+        })
+        .collect())
 }
 
 fn progress(what: &str) {

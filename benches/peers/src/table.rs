@@ -1,8 +1,8 @@
 //! The figures as Markdown.
 
 use crate::{
-    contestants::{many, one},
-    measure::{Figures, Many, One, Plan},
+    contestants::{many, one, output},
+    measure::{Figures, Many, One, Output, Plan, Used},
 };
 
 pub fn print(plan: &Plan, figures: &Figures) {
@@ -11,6 +11,8 @@ pub fn print(plan: &Plan, figures: &Figures) {
     idle(plan, &figures.one);
     many(plan, &figures.many);
     growth(figures);
+    output(plan, &figures.output);
+    held_open(&figures.output);
 }
 
 /// The floor for a contestant: that which leaves the child as it does, reaped or not.
@@ -146,6 +148,56 @@ fn growth(figures: &Figures) {
             micros(row.ours),
             ratio(row.ours, row.floor),
         ]);
+    }
+}
+
+pub fn find_output<'a>(rows: &'a [Output], name: &str) -> &'a Output {
+    rows.iter()
+        .find(|row| row.contestant.name == name)
+        .expect("there is one of this name")
+}
+
+fn output(plan: &Plan, rows: &[Output]) {
+    let (large, small) = (plan.large_rounds, plan.small_rounds);
+    println!("\n### The output of a command\n");
+    println!(
+        "From before the spawn until all of the output is there: wall time, CPU time of the process that reads, and their ratios to `Command::output`'s. 200 MB in ms, {large} times; the three bytes of `hi` in µs, {small} times.\n"
+    );
+    header(&[
+        "",
+        "200 MB: wall",
+        "ratio",
+        "CPU",
+        "ratio",
+        "`hi`: wall",
+        "ratio",
+        "CPU",
+        "ratio",
+    ]);
+    let floor = find_output(rows, output::FLOOR);
+    let times = |used: &Used, floor: &Used, format: fn(f64) -> String| {
+        let of = |value, floor| [format(value), ratio(value, floor)];
+        [of(used.wall, floor.wall), of(used.cpu, floor.cpu)].concat()
+    };
+    for row in rows {
+        let mut cells = vec![row.contestant.label.clone()];
+        cells.extend(times(&row.large, &floor.large, millis));
+        cells.extend(times(&row.small, &floor.small, micros));
+        line(&cells);
+    }
+}
+
+fn held_open(rows: &[Output]) {
+    println!("\n### Output that a grandchild holds open\n");
+    println!("`sh -c 'sleep 3 & echo hi'`, with a limit of 0.5 s: when each returns, in ms.\n");
+    header(&["", "after", "with"]);
+    for row in rows {
+        let with = match row.is_kept {
+            true => "`hi`",
+            false => "a timeout, no output",
+        };
+        let (label, after) = (row.contestant.label.clone(), millis(row.held_open));
+        line(&[label, after, with.into()]);
     }
 }
 

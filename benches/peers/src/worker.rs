@@ -5,7 +5,7 @@
 
 use crate::{
     child::{Children, Time},
-    contestants::{bare, many, one},
+    contestants::{bare, many, one, output},
     growth,
 };
 use rustix::{
@@ -17,6 +17,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use std::{
+    ffi::OsStr,
     io::{self, Write as _},
     mem::MaybeUninit,
     path::PathBuf,
@@ -36,13 +37,15 @@ pub fn work(name: &str, program: PathBuf) -> io::Result<()> {
     let children = Children::new(program)?;
     let single = one::all().into_iter().find(|it| it.name == name);
     let several = many::all().into_iter().find(|it| it.name == name);
+    let capturing = output::all().into_iter().find(|it| it.name == name);
     for line in io::stdin().lines() {
         let line = line?;
         let (task, number) = line.split_once(' ').expect("a task and a number");
         let number: u64 = number.parse().expect("a number");
-        let figures = match (&single, &several) {
-            (Some(contestant), _) => do_one(contestant, &children, task, number)?,
-            (_, Some(contestant)) => do_many(contestant, &children, number as usize),
+        let figures = match (&single, &several, &capturing) {
+            (Some(contestant), ..) => do_one(contestant, &children, task, number)?,
+            (_, Some(contestant), _) => do_many(contestant, &children, number as usize),
+            (.., Some(contestant)) => do_output(contestant, &children, task, number),
             _ => growth::measure(name, &children, number as usize),
         };
         let figures: Vec<_> = figures.iter().map(f64::to_string).collect();
@@ -51,7 +54,7 @@ pub fn work(name: &str, program: PathBuf) -> io::Result<()> {
     Ok(())
 }
 
-/// Tasks for the waits for one process, as the coordinator calls them.
+/// Tasks as the coordinator calls them.
 pub mod task {
     /// Exit to return, in ns, for a child that lives so many ns.
     pub const LATENCY: &str = "latency";
@@ -64,6 +67,12 @@ pub mod task {
     pub const EXITED: &str = "exited";
     /// A wait for a child that lives so many ns, between two `getppid`, for strace.
     pub const TRACED: &str = "traced";
+    /// Wall and CPU time in ns from before the spawn until the output is there, of so many
+    /// bytes.
+    pub const OUTPUT: &str = "output";
+    /// The same and the number of bytes, if any come, from a command that leaves behind a
+    /// process that holds its output open for 3 s, with a limit of so many ms.
+    pub const HELD_OPEN: &str = "held-open";
 }
 
 fn do_one(
@@ -180,6 +189,36 @@ fn do_many(contestant: &many::Contestant, children: &Children, count: usize) -> 
         wait();
         let wall = Time::now().0 as f64 - until.0 as f64;
         return vec![wall, cpu_time() - cpu];
+    }
+}
+
+fn do_output(
+    contestant: &output::Contestant,
+    children: &Children,
+    task: &str,
+    number: u64,
+) -> Vec<f64> {
+    let count = number.to_string();
+    let timed = |words: &[&OsStr], limit| {
+        let (start, cpu) = (Instant::now(), cpu_time());
+        let output = (contestant.run)(words, limit);
+        let figures = vec![start.elapsed().as_nanos() as f64, cpu_time() - cpu];
+        (figures, output.map(|output| output.len()))
+    };
+    match task {
+        task::OUTPUT => {
+            let words = [children.path().as_ref(), "0".as_ref(), count.as_ref()];
+            let (figures, length) = timed(&words, LONG);
+            assert_eq!(length, Some(number as usize));
+            figures
+        }
+        task::HELD_OPEN => {
+            let words = ["sh", "-c", "sleep 3 & echo hi"].map(OsStr::new);
+            let (mut figures, length) = timed(&words, Duration::from_millis(number));
+            figures.extend(length.map(|length| length as f64));
+            figures
+        }
+        _ => panic!("no task {task}"),
     }
 }
 

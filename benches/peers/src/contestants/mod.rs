@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod many;
 pub mod one;
+pub mod output;
 mod python;
 
 /// With the version of the crate, as this package's Cargo.toml pins it.
