@@ -6,7 +6,7 @@
 
 use super::{
     poll::{poll_within, revents},
-    sink::Sink,
+    sink::{MOST, Sink},
 };
 use crate::deadline::Deadline;
 use rustix::{
@@ -90,7 +90,7 @@ impl<'a> Streams<'a> {
     fn read_and_pause(&mut self, longest: Option<Duration>) -> io::Result<bool> {
         const SHORTEST: Duration = Duration::from_micros(100);
         const LONGEST: Duration = Duration::from_millis(40);
-        let (stdout, stderr) = (self.stdout.read(false)?, self.stderr.read(false)?);
+        let (stdout, stderr) = (self.stdout.read_on(false)?, self.stderr.read_on(false)?);
         self.pause = match (stdout, stderr) {
             (Read::Nothing, Read::Nothing) => (self.pause * 2).clamp(SHORTEST, LONGEST),
             _ => Duration::ZERO,
@@ -158,13 +158,33 @@ impl<'a, F: AsFd> Stream<'a, F> {
 
     fn read_if(&mut self, revents: PollFlags) -> io::Result<()> {
         if !revents.is_empty() {
-            self.read(!revents.contains(PollFlags::NVAL))?;
+            self.read_on(!revents.contains(PollFlags::NVAL))?;
         }
         Ok(())
     }
 
+    /// Reads what is there, and what comes meanwhile, as that saves a `poll` for each; but not
+    /// for ever, so that the clock is looked at. Little at first: there is room in a full pipe
+    /// then, and its writer awake, while the rest is being read.
+    fn read_on(&mut self, is_ready: bool) -> io::Result<Read> {
+        const LITTLE: usize = 8 * 1024;
+        const TIMES: u32 = 16;
+        if !self.has_nowait {
+            return self.read(MOST, is_ready);
+        }
+        let first = self.read(LITTLE, is_ready)?;
+        let mut read = first;
+        for doubled in 1..TIMES {
+            if !matches!(read, Read::Some(_)) {
+                break;
+            }
+            read = self.read(MOST.min(LITTLE << doubled), false)?;
+        }
+        Ok(first)
+    }
+
     /// Reads once, and does not wait. It is ready if somebody has just said so.
-    fn read(&mut self, is_ready: bool) -> io::Result<Read> {
+    fn read(&mut self, most: usize, is_ready: bool) -> io::Result<Read> {
         let Some(fd) = self.pipe.as_ref().map(F::as_fd) else {
             return Ok(Read::Nothing);
         };
@@ -183,7 +203,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
             }
         };
         // SAFETY: it answers what the kernel does, which has written so many bytes.
-        let answer = unsafe { self.sink.fill(read) }?;
+        let answer = unsafe { self.sink.fill(most, read) }?;
         match answer {
             Ok(0) => {
                 *self.pipe = None;
@@ -200,7 +220,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
         // Without that number, what a pipe has room for, unless root has made it larger.
         let mut left = ioctl_fionread(fd).map_or(1024 * 1024, |bytes| bytes as usize);
         while left > 0 {
-            match self.read(false)? {
+            match self.read(MOST, false)? {
                 Read::Some(read) => left = left.saturating_sub(read),
                 Read::Nothing => break,
                 Read::End => return Ok(()),
@@ -214,7 +234,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
                 Ok(revents) => !revents.contains(PollFlags::HUP),
                 Err(_) => true,
             };
-            match self.read(false)? {
+            match self.read(MOST, false)? {
                 Read::Some(_) if !is_held => {}
                 _ => return Ok(()),
             }

@@ -13,7 +13,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) discarded: &'a mut u64,
 }
 
-/// The most that is read at once, so that the clock is looked at in between.
+/// The most that is read at once.
 pub(crate) const MOST: usize = 64 * 1024;
 
 impl Sink<'_> {
@@ -22,7 +22,7 @@ impl Sink<'_> {
         self.limit.saturating_sub(self.bytes.len())
     }
 
-    /// Has `read` write to where there is room, straight into the vector unless its limit is
+    /// Has `read` write so many bytes at most to where there is room, straight into the vector unless its limit is
     /// near: what was written in packets comes in packets, of which all that does not fit
     /// would be lost.
     ///
@@ -34,6 +34,7 @@ impl Sink<'_> {
     #[cfg(unix)]
     pub(crate) unsafe fn fill<E>(
         &mut self,
+        most: usize,
         read: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
     ) -> io::Result<Result<usize, E>> {
         /// `PIPE_BUF`, or more than that.
@@ -44,7 +45,8 @@ impl Sink<'_> {
         }
         if room < PACKET {
             let mut place = [MaybeUninit::uninit(); 4 * PACKET];
-            let answer = read(&mut place);
+            let most = most.min(place.len());
+            let answer = read(&mut place[..most]);
             if let Ok(read) = answer {
                 // SAFETY: so many bytes of it were written.
                 let read = unsafe { slice::from_raw_parts(place[..read].as_ptr().cast(), read) };
@@ -53,7 +55,7 @@ impl Sink<'_> {
             return Ok(answer);
         }
         let spare = self.bytes.spare_capacity_mut();
-        let most = spare.len().min(room).min(MOST);
+        let most = most.min(spare.len()).min(room);
         let answer = read(&mut spare[..most]);
         if let Ok(read) = answer {
             assert!(read <= most);
