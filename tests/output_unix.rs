@@ -106,6 +106,31 @@ fn a_socket_in_place_of_a_pipe() {
     assert!(child.stdout.is_none());
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_in_place_of_a_pipe() {
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags).unwrap();
+    unlockpt(&ours).unwrap();
+    let theirs = match ioctl_tiocgptpeer(&ours, flags) {
+        Ok(theirs) => theirs,
+        Err(error) => {
+            let what = format!("the other end of a terminal: {error}");
+            return common::skip("a_terminal_in_place_of_a_pipe", &what);
+        }
+    };
+    let mut command = shell("echo on a terminal");
+    let mut child = spawn(command.stdout(theirs));
+    drop(command);
+    child.stdout = Some(ours.into());
+    let mut captured = Captured::default();
+    let status = child.output_timeout(&mut captured, LONG).unwrap();
+    assert!(status.unwrap().success());
+    assert_eq!(captured.stdout, b"on a terminal\r\n");
+    assert!(child.stdout.is_none());
+}
+
 /// Of which each read takes one, and what it has no room for is lost.
 #[test]
 #[cfg(target_os = "linux")]

@@ -211,6 +211,11 @@ impl<'a, F: AsFd> Stream<'a, F> {
             }
             Ok(read) => Ok(Read::Some(read)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Nothing),
+            // So ends a terminal, on Linux.
+            Err(Errno::IO) if hangs_up(fd) => {
+                *self.pipe = None;
+                Ok(Read::End)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -240,6 +245,11 @@ impl<'a, F: AsFd> Stream<'a, F> {
             }
         }
     }
+}
+
+fn hangs_up(fd: BorrowedFd<'_>) -> bool {
+    let revents = revents(fd, PollFlags::empty(), Some(Duration::ZERO));
+    revents.is_ok_and(|revents| revents.contains(PollFlags::HUP))
 }
 
 fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
