@@ -138,14 +138,13 @@ fn output_is_read_by_what_is_not_denied() {
     const POLL: i64 = libc::SYS_ppoll;
     const READ: i64 = libc::SYS_preadv2;
     const THERE: i64 = libc::SYS_ioctl;
-    let denied: [&[i64]; 9] = [
+    let denied: [&[i64]; 8] = [
         &[OPEN],
         &[POLL],
         &[READ],
         &[THERE],
         &[OPEN, POLL],
         &[POLL, READ],
-        &[POLL, THERE],
         &[READ, THERE],
         &[OPEN, POLL, READ],
     ];
@@ -178,8 +177,7 @@ fn output_is_read_by_what_is_not_denied() {
 
 #[test]
 fn output_that_nothing_reads_does_not_hold_up_the_deadline() {
-    let calls = &[libc::SYS_ppoll, libc::SYS_preadv2, libc::SYS_ioctl];
-    in_a_sandbox(calls, libc::EPERM, |_| {
+    in_a_sandbox(&[libc::SYS_ppoll, libc::SYS_ioctl], libc::EPERM, |_| {
         let mut child = piped("write 100000 7");
         let mut captured = Captured::default();
         assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);

@@ -132,8 +132,8 @@ struct Stream<'a, F> {
     /// `None` once it was read to its end.
     pipe: &'a mut Option<F>,
     sink: Sink<'a>,
-    /// Whether there is a read that does not wait, as far as we know.
-    has_nowait: bool,
+    /// Whether there is a read that does not wait. `None`: that is to be seen.
+    has_nowait: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +148,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
         Stream {
             pipe,
             sink,
-            has_nowait: true,
+            has_nowait: None,
         }
     }
 
@@ -169,13 +169,13 @@ impl<'a, F: AsFd> Stream<'a, F> {
     fn read_on(&mut self, is_ready: bool) -> io::Result<Read> {
         const LITTLE: usize = 8 * 1024;
         const TIMES: u32 = 16;
-        if !self.has_nowait {
+        if self.has_nowait == Some(false) {
             return self.read(MOST, is_ready);
         }
         let first = self.read(LITTLE, is_ready)?;
         let mut read = first;
         for doubled in 1..TIMES {
-            if !matches!(read, Read::Some(_)) {
+            if !matches!(read, Read::Some(_)) || self.has_nowait != Some(true) {
                 break;
             }
             read = self.read(MOST.min(LITTLE << doubled), false)?;
@@ -190,17 +190,24 @@ impl<'a, F: AsFd> Stream<'a, F> {
         };
         let has_nowait = &mut self.has_nowait;
         let read = |room: &mut [MaybeUninit<u8>]| {
-            if *has_nowait {
-                let read = sys::read_nowait(fd, room);
-                *has_nowait = !matches!(read, Err(error) if is_unsupported(error));
-                if *has_nowait {
-                    return read;
+            if *has_nowait != Some(true) && !is_ready && !is_readable(fd)? {
+                return Err(Errno::AGAIN);
+            }
+            if has_nowait.is_none() {
+                let answer = sys::read(fd, room, sys::NO_FLAG);
+                *has_nowait = Some(answer == Err(Errno::OPNOTSUPP));
+                // gVisor minds no flags of pipes.
+                if answer.is_ok() {
+                    return answer;
                 }
             }
-            match is_ready || is_readable(fd)? {
-                true => Ok(rustix::io::read(fd, room)?.0.len()),
-                false => Err(Errno::AGAIN),
+            if *has_nowait == Some(true) {
+                match sys::read(fd, room, sys::NOWAIT) {
+                    Err(Errno::OPNOTSUPP) => *has_nowait = Some(false),
+                    answer => return answer,
+                }
             }
+            Ok(rustix::io::read(fd, room)?.0.len())
         };
         // SAFETY: it answers what the kernel does, which has written so many bytes.
         let answer = unsafe { self.sink.fill(most, read) }?;
@@ -263,14 +270,6 @@ fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(revents.is_ok_and(|revents| !revents.is_empty() && !revents.contains(PollFlags::NVAL)))
 }
 
-/// The kernel or a sandbox does not know it, or not for this kind of file.
-fn is_unsupported(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::ACCESS
-    )
-}
-
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod sys {
     use rustix::{
@@ -279,12 +278,17 @@ mod sys {
     };
     use std::{io, mem::MaybeUninit};
 
-    /// `preadv2` with `RWF_NOWAIT`: for pipes since Linux 6.4.
-    pub(super) fn read_nowait(
+    /// `RWF_NOWAIT`: for pipes since Linux 6.4.
+    pub(super) const NOWAIT: libc::c_long = 8;
+    /// Not yet, that is. A kernel that minds flags refuses it.
+    pub(super) const NO_FLAG: libc::c_long = 1 << 30;
+
+    /// `preadv2`.
+    pub(super) fn read(
         fd: BorrowedFd<'_>,
         into: &mut [MaybeUninit<u8>],
+        flag: libc::c_long,
     ) -> Result<usize, Errno> {
-        const RWF_NOWAIT: libc::c_long = 8;
         /// The file's own offset, in two halves.
         const CURRENT: libc::c_long = -1;
         let vector = libc::iovec {
@@ -304,14 +308,14 @@ mod sys {
                 count,
                 CURRENT,
                 CURRENT,
-                RWF_NOWAIT,
+                flag,
             )
         };
         match usize::try_from(read) {
             Ok(read) => Ok(read),
             Err(_) => {
                 let error = io::Error::last_os_error();
-                Err(Errno::from_io_error(&error).unwrap_or(Errno::OPNOTSUPP))
+                Err(Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))
             }
         }
     }
@@ -322,10 +326,14 @@ mod sys {
     use rustix::{fd::BorrowedFd, io::Errno};
     use std::mem::MaybeUninit;
 
-    pub(super) fn read_nowait(
+    pub(super) const NOWAIT: () = ();
+    pub(super) const NO_FLAG: () = ();
+
+    pub(super) fn read(
         _: BorrowedFd<'_>,
         _: &mut [MaybeUninit<u8>],
+        (): (),
     ) -> Result<usize, Errno> {
-        Err(Errno::OPNOTSUPP)
+        Err(Errno::NOSYS)
     }
 }
