@@ -87,8 +87,9 @@ fn output_allocates_nothing_but_the_output() {
 
     let mut child = piped("count");
     let mut nothing = Captured::with_limit(0);
-    let read = || child.output_timeout(&mut nothing, SHORT).unwrap();
-    assert_eq!(assert_no_allocation("what is discarded", read), None);
-    assert!(nothing.discarded() > 0);
+    while nothing.discarded() == 0 {
+        let read = || child.output_timeout(&mut nothing, SHORT).unwrap();
+        assert_eq!(assert_no_allocation("what is discarded", read), None);
+    }
     child.kill().unwrap();
 }
