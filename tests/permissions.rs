@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Grandchild, Helper, LONG, SHORT, Told, helper, in_namespaces, skip, spawn};
+use common::{Grandchild, Helper, LONG, SHORT, Told, alone, helper, in_namespaces, skip, spawn};
 use nix::unistd::geteuid;
 use procwait::{Backend, Process, wait_pid};
 use std::{env, fs, os::unix::fs::PermissionsExt as _, time::Duration};
@@ -93,26 +93,29 @@ fn a_reaped_root_process() {
 
 #[test]
 fn a_set_uid_process() {
-    let test = "a_set_uid_process";
-    let Some(mut waiter) = waiter(test) else {
-        return;
-    };
-    let program = env::temp_dir().join(format!("procwait-set-uid-{}", std::process::id()));
-    fs::copy(env::current_exe().unwrap(), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
-    let mut command = common::helper_command_of(&program, "wait 7");
-    std::os::unix::process::CommandExt::uid(&mut command, STRANGER);
-    let mut helper = spawn(&mut command);
-    let status = fs::read_to_string(format!("/proc/{}/status", helper.id())).unwrap();
-    let told = as_told(&mut waiter, &mut helper);
-    fs::remove_file(&program).unwrap();
-    if !status.contains(&format!("Uid:\t{STRANGER}\t0\t")) {
-        return skip(
-            test,
-            "a file system for temporary files that honours set-uid",
-        );
-    }
-    assert_eq!(told, UNKNOWN);
+    // A child that another thread forks meanwhile would hold the copy open for writing.
+    alone(|| {
+        let test = "a_set_uid_process";
+        let Some(mut waiter) = waiter(test) else {
+            return;
+        };
+        let program = env::temp_dir().join(format!("procwait-set-uid-{}", std::process::id()));
+        fs::copy(env::current_exe().unwrap(), &program).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+        let mut command = common::helper_command_of(&program, "wait 7");
+        std::os::unix::process::CommandExt::uid(&mut command, STRANGER);
+        let mut helper = spawn(&mut command);
+        let status = fs::read_to_string(format!("/proc/{}/status", helper.id())).unwrap();
+        let told = as_told(&mut waiter, &mut helper);
+        fs::remove_file(&program).unwrap();
+        if !status.contains(&format!("Uid:\t{STRANGER}\t0\t")) {
+            return skip(
+                test,
+                "a file system for temporary files that honours set-uid",
+            );
+        }
+        assert_eq!(told, UNKNOWN);
+    });
 }
 
 #[test]

@@ -506,8 +506,8 @@ fn polling_takes_a_tenth_of_a_core_at_most() {
     }
     // An emulated one takes too long for the set's own work, and for the first two looks,
     // by which the pace is found.
-    if share_of_a_core(|| thread::sleep(Duration::from_millis(1))) > 0.1 {
-        return skip("a processor that takes less than 100 µs for a short sleep");
+    if share_of_a_core(|| thread::sleep(Duration::from_millis(1))) > 0.05 {
+        return skip("a processor that takes less than 50 µs for a short sleep");
     }
     in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {
         let helpers: Vec<_> = (0..100).map(|_| helper("ignore-stdin")).collect();

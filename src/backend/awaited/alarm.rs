@@ -48,6 +48,7 @@ struct Bell {
     state: Mutex<State>,
     /// It is not for the pool's thread to drop: it may be the last one of its task, and so
     /// drop the task, whose other waits of the pool would then be waited for by the pool.
+    /// (Unless the alarm was dropped by whom it woke: then nobody else is left to do it.)
     woken: OnceLock<Waker>,
 }
 
@@ -97,6 +98,7 @@ mod tests {
         },
         task::Wake,
         thread::{self, ThreadId},
+        time::Duration,
     };
 
     /// Of a thread that ends when it is told to, which is as good as a process's.
@@ -170,7 +172,6 @@ mod tests {
         }
     }
 
-    /// As an executor may do that polls tasks at once when they are woken.
     #[test]
     fn dropped_by_whom_it_wakes() {
         struct Drops(Mutex<Option<Alarm>>, mpsc::Sender<()>);
@@ -191,6 +192,49 @@ mod tests {
             thread.end().join().unwrap();
             woken.recv().unwrap();
         }
+    }
+
+    /// As an executor may do that polls tasks at once when they are woken.
+    #[test]
+    fn polled_by_whom_it_wakes() {
+        struct Polls(OnceLock<Alarm>, mpsc::Sender<bool>);
+
+        impl Wake for Polls {
+            fn wake(self: Arc<Self>) {
+                let mut context = Context::from_waker(Waker::noop());
+                let polled = self.0.get().map(|alarm| alarm.poll(&mut context));
+                let is_ready = polled.is_some_and(|polled| polled.is_ready());
+                self.1.send(is_ready).unwrap();
+            }
+        }
+
+        let thread = Ends::new();
+        let (sender, woken) = mpsc::channel();
+        let polls = Arc::new(Polls(OnceLock::new(), sender));
+        let alarm = thread.set_alarm(polls.clone().into());
+        polls.0.set(alarm).unwrap();
+        thread.end().join().unwrap();
+        assert_eq!(woken.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
+
+    #[test]
+    fn the_latest_waker_is_woken() {
+        struct Tells(mpsc::Sender<u32>, u32);
+
+        impl Wake for Tells {
+            fn wake(self: Arc<Self>) {
+                self.0.send(self.1).unwrap();
+            }
+        }
+
+        let thread = Ends::new();
+        let (sender, woken) = mpsc::channel();
+        let [first, second] = [1, 2].map(|it| Waker::from(Arc::new(Tells(sender.clone(), it))));
+        let alarm = thread.set_alarm(first);
+        let polled = alarm.poll(&mut Context::from_waker(&second));
+        assert!(polled.is_pending());
+        thread.end().join().unwrap();
+        assert_eq!(woken.recv_timeout(Duration::from_secs(60)), Ok(2));
     }
 
     #[test]
