@@ -50,6 +50,11 @@ pub fn all() -> Vec<Contestant> {
         ),
         contestant("many-tokio", label("tokio", "`JoinSet` ¹"), join_set),
         contestant(
+            "many-on-tokio",
+            "**`procwait::Process`** on tokio, `JoinSet` ¹",
+            join_set_of_processes,
+        ),
+        contestant(
             "many-psutil",
             "psutil before 7.2.2, `wait_procs`",
             |children, count, until| {
@@ -172,6 +177,33 @@ fn join_set(children: &Children, count: usize, until: Time) -> Waiting {
             let all = async {
                 while let Some(status) = set.join_next().await {
                     assert_eq!(status.unwrap().unwrap().code(), Some(CODE));
+                }
+            };
+            tokio::time::timeout(TIMEOUT, all).await.unwrap();
+        })
+    })
+}
+
+fn join_set_of_processes(children: &Children, count: usize, until: Time) -> Waiting {
+    let spawn = |_| {
+        let child = children.command(until).unwrap().spawn().unwrap();
+        let process = procwait::Process::open(child.id()).unwrap();
+        (child, process)
+    };
+    let children: Vec<_> = (0..count).map(spawn).collect();
+    Box::new(move || {
+        in_tokio(async {
+            let mut set = tokio::task::JoinSet::new();
+            for (child, process) in children {
+                set.spawn(async move {
+                    let exit = process.wait_on_tokio().await.unwrap();
+                    assert_eq!(exit.code(), Some(CODE));
+                    reap(child);
+                });
+            }
+            let all = async {
+                while let Some(done) = set.join_next().await {
+                    done.unwrap();
                 }
             };
             tokio::time::timeout(TIMEOUT, all).await.unwrap();

@@ -78,9 +78,14 @@ pub fn all() -> Vec<Contestant> {
         reaping::<SharedChild>("shared-child", label("shared_child", "`SharedChild`")),
         reaping::<subprocess::Job>("subprocess", label("subprocess", "`Job`")),
         reaping::<tokio::process::Child>("tokio", label("tokio", "`Child`, `timeout`")),
+        reaping::<OnTokio>("on-tokio", "**`procwait::Process`** on tokio, `timeout`"),
         reaping::<async_process::Child>(
             "async-process",
             label("async-process", "`Child`, `Timer`"),
+        ),
+        reaping::<OnAsyncIo>(
+            "on-async-io",
+            "**`procwait::Process`** on async-io, `Timer`",
         ),
         reaping::<Psutil>("psutil", "psutil before 7.2.2, its loop"),
         reaping::<Cpython>("cpython", "CPython before 3.15, its loop"),
@@ -376,6 +381,43 @@ impl Waiting for tokio::process::Child {
     }
     fn look(&mut self) -> Option<bool> {
         Some(exited(self.try_wait().unwrap()))
+    }
+}
+
+/// Held from the spawn on, as tokio does it.
+struct OnTokio(Child, procwait::Process);
+of_child!(OnTokio, child => {
+    let process = procwait::Process::open(child.id()).unwrap();
+    OnTokio(child, process)
+});
+impl Waiting for OnTokio {
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+    fn wait(&mut self, timeout: Duration) -> bool {
+        let exit = in_tokio(async { tokio::time::timeout(timeout, self.1.wait_on_tokio()).await });
+        exit.is_ok_and(|exit| exited_with(exit.unwrap().code()))
+            && exited(self.0.try_wait().unwrap())
+    }
+}
+
+struct OnAsyncIo(Child, procwait::Process);
+of_child!(OnAsyncIo, child => {
+    let process = procwait::Process::open(child.id()).unwrap();
+    OnAsyncIo(child, process)
+});
+impl Waiting for OnAsyncIo {
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+    fn wait(&mut self, timeout: Duration) -> bool {
+        let timer = async {
+            Timer::after(timeout).await;
+            None
+        };
+        let exit = async { Some(self.1.wait_on_async_io().await.unwrap()) };
+        let exit = async_io::block_on(exit.or(timer));
+        exit.is_some_and(|exit| exited_with(exit.code())) && exited(self.0.try_wait().unwrap())
     }
 }
 
