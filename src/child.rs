@@ -82,10 +82,12 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Caveats
     ///
-    /// If other threads or processes read from the same pipe, each gets a part. And where the
-    /// system has no read that does not wait, that is but on Linux 6.4 and later and on Windows, a
-    /// read may then wait for what another has taken. Where `poll` is denied as well, the end
-    /// of a pipe is not seen.
+    /// If others read from the same pipe, each gets a part. A read may then wait for what
+    /// another has taken, and so overrun the deadline, except from pipes on Linux 6.4 and later
+    /// and from overlapped pipes on Windows. Where `poll` is denied, or the limit of
+    /// descriptors is 0, the end of a pipe may not be seen.
+    ///
+    /// In place of a pipe there may be another stream; of sockets, only those for streams.
     ///
     /// ```
     /// # #[cfg(unix)] {

@@ -82,8 +82,14 @@ fn run(
     deadline: Deadline,
 ) -> io::Result<(ExitStatus, bool)> {
     // Held from the start, so that nobody else can be killed in its place.
-    let Some(process) = child::held(child)? else {
-        return Ok((child.wait()?, false)); // An error: somebody else has reaped it.
+    let process = match child::held(child) {
+        Ok(Some(process)) => process,
+        Ok(None) => return Ok((child.wait()?, false)), // An error: somebody else has reaped it.
+        Err(error) => {
+            child.kill()?;
+            let _ = child.wait();
+            return Err(error.into());
+        }
     };
     let until_deadline = child::output_of(child, &process, captured, deadline);
     if let Ok(Some(status)) = until_deadline {

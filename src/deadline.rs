@@ -94,7 +94,11 @@ impl Deadline {
                     return Ok(false);
                 }
                 Ok(false) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if self.has_passed() {
+                        return Ok(false);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

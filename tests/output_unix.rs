@@ -168,7 +168,7 @@ fn whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline() {
     if !has_read_that_does_not_wait() {
         return common::skip(test, "a read of pipes that does not wait");
     }
-    let mut child = spawn(shell("while :; do echo x; done").stderr(Stdio::null()));
+    let mut child = spawn(shell("while :; do echo x; sleep 0.3; done").stderr(Stdio::null()));
     let shared = OwnedFd::from(child.stdout.take().unwrap());
     let mut thief = File::from(shared.try_clone().unwrap());
     child.stdout = Some(shared.into());
@@ -177,7 +177,8 @@ fn whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline() {
         while thief.read(&mut stolen).unwrap() > 0 {}
     });
     let mut captured = Captured::with_limit(0);
-    for _ in 0..50 {
+    // Long enough for some of what it writes to be taken by the other.
+    for _ in 0..100 {
         assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
     }
     child.kill().unwrap();

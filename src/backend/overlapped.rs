@@ -360,7 +360,11 @@ impl Reading {
         if answer == 0 {
             let error = io::Error::last_os_error();
             match error.raw_os_error().map(|code| code as u32) {
-                Some(ERROR_IO_INCOMPLETE) => return Ok(None),
+                Some(ERROR_IO_INCOMPLETE) => {
+                    // It may be done since: its result is still to be fetched.
+                    self.is_started = true;
+                    return Ok(None);
+                }
                 Some(ERROR_OPERATION_ABORTED) if read == 0 => return Ok(None),
                 Some(ERROR_OPERATION_ABORTED | ERROR_MORE_DATA) => {}
                 _ => return Err(error),

@@ -196,8 +196,8 @@ impl<'a, F: AsFd> Stream<'a, F> {
             if has_nowait.is_none() {
                 let answer = sys::read(fd, room, sys::NO_FLAG);
                 *has_nowait = Some(answer == Err(Errno::OPNOTSUPP));
-                // gVisor minds no flags of pipes.
-                if answer.is_ok() {
+                // gVisor minds no flags of pipes. (None read: a sandbox may feign that.)
+                if let Ok(1..) = answer {
                     return answer;
                 }
             }
@@ -260,14 +260,18 @@ fn hangs_up(fd: BorrowedFd<'_>) -> bool {
 }
 
 fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    match ioctl_fionread(fd) {
-        Ok(0) => {}
-        Ok(_) => return Ok(true),
+    let there = ioctl_fionread(fd);
+    match there {
+        Ok(1..) => return Ok(true),
         Err(Errno::BADF) => return Err(Errno::BADF),
-        Err(_) => {}
+        Ok(0) | Err(_) => {}
     }
-    let revents = revents(fd, PollFlags::IN, Some(Duration::ZERO));
-    Ok(revents.is_ok_and(|revents| !revents.is_empty() && !revents.contains(PollFlags::NVAL)))
+    match revents(fd, PollFlags::IN, Some(Duration::ZERO)) {
+        Ok(revents) => Ok(!revents.is_empty() && !revents.contains(PollFlags::NVAL)),
+        // If nobody tells how much there is, that is no reason to say that all was read.
+        Err(error) if there.is_err() => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -37,7 +37,7 @@ impl Sink<'_> {
         most: usize,
         read: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
     ) -> io::Result<Result<usize, E>> {
-        /// `PIPE_BUF`, or more than that.
+        /// What a packet has at most, in pages of this size.
         const PACKET: usize = 4 * 1024;
         let (length, room) = (self.bytes.len(), self.room());
         if self.bytes.capacity() - length < PACKET.min(room) {
