@@ -9,7 +9,7 @@ use super::{
     handle::milliseconds,
     sink::{MOST, Sink},
 };
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Pace};
 use std::{
     io,
     os::windows::io::{
@@ -45,8 +45,8 @@ use windows_sys::{
 pub(crate) struct Streams<'a> {
     stdout: Stream<'a, ChildStdout>,
     stderr: Stream<'a, ChildStderr>,
-    /// The time until synchronous ones are looked at again.
-    pause: Duration,
+    /// When synchronous ones are looked at again.
+    pace: Pace,
 }
 
 impl<'a> Streams<'a> {
@@ -57,7 +57,7 @@ impl<'a> Streams<'a> {
         Streams {
             stdout: Stream::new(stdout),
             stderr: Stream::new(stderr),
-            pause: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 
@@ -85,17 +85,19 @@ impl<'a> Streams<'a> {
 
     /// Reads what must be looked at first. How long to sleep is the answer.
     fn look_and_pause(&mut self, longest: Option<Duration>) -> io::Result<Option<Duration>> {
-        const SHORTEST: Duration = Duration::from_millis(1);
-        const LONGEST: Duration = Duration::from_millis(40);
-        let (stdout, stderr) = (self.stdout.look()?, self.stderr.look()?);
-        self.pause = match (stdout, stderr) {
-            (None, None) => return Ok(longest),
-            (None | Some(Read::Nothing), None | Some(Read::Nothing)) => {
-                (self.pause * 2).clamp(SHORTEST, LONGEST)
+        let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
+        if !stdout.is_synchronous() && !stderr.is_synchronous() {
+            return Ok(longest);
+        }
+        let (stdout, stderr) = self.pace.round(|| (stdout.look(), stderr.look()));
+        let pause = match (stdout?, stderr?) {
+            (Read::Nothing, Read::Nothing) => self.pace.until_due(),
+            _ => {
+                self.pace.restart();
+                Duration::ZERO
             }
-            _ => Duration::ZERO,
         };
-        Ok(Some(longest.map_or(self.pause, |it| it.min(self.pause))))
+        Ok(Some(longest.map_or(pause, |longest| longest.min(pause))))
     }
 
     fn wait(
@@ -212,14 +214,18 @@ impl<'a, F: AsHandle> Stream<'a, F> {
         }
     }
 
-    /// Reads a synchronous one, if there is something. (`None`: it is none.)
-    fn look(&mut self) -> io::Result<Option<Read>> {
-        if self.is_overlapped || self.pipe.is_none() {
-            return Ok(None);
+    fn is_synchronous(&self) -> bool {
+        !self.is_overlapped && self.pipe.is_some()
+    }
+
+    /// Reads a synchronous one, if there is something.
+    fn look(&mut self) -> io::Result<Read> {
+        if !self.is_synchronous() {
+            return Ok(Read::Nothing);
         }
         match self.there()? {
-            0 => Ok(Some(Read::Nothing)),
-            there => self.read(there).map(Some),
+            0 => Ok(Read::Nothing),
+            there => self.read(there),
         }
     }
 

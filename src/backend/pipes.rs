@@ -8,7 +8,7 @@ use super::{
     poll::{poll_within, revents},
     sink::{MOST, Sink},
 };
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Pace};
 use rustix::{
     event::{PollFd, PollFlags},
     fd::{AsFd, BorrowedFd},
@@ -28,8 +28,8 @@ pub(crate) struct Streams<'a> {
     stdout: Stream<'a, ChildStdout>,
     stderr: Stream<'a, ChildStderr>,
     can_poll: bool,
-    /// The time until they are read again, where they cannot be polled.
-    pause: Duration,
+    /// When they are read again, where they cannot be polled.
+    pace: Pace,
 }
 
 impl<'a> Streams<'a> {
@@ -41,7 +41,7 @@ impl<'a> Streams<'a> {
             stdout: Stream::new(stdout),
             stderr: Stream::new(stderr),
             can_poll: true,
-            pause: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 
@@ -88,14 +88,15 @@ impl<'a> Streams<'a> {
     }
 
     fn read_and_pause(&mut self, longest: Option<Duration>) -> io::Result<bool> {
-        const SHORTEST: Duration = Duration::from_micros(100);
-        const LONGEST: Duration = Duration::from_millis(40);
-        let (stdout, stderr) = (self.stdout.read_on(false)?, self.stderr.read_on(false)?);
-        self.pause = match (stdout, stderr) {
-            (Read::Nothing, Read::Nothing) => (self.pause * 2).clamp(SHORTEST, LONGEST),
-            _ => Duration::ZERO,
-        };
-        thread::sleep(longest.map_or(self.pause, |longest| longest.min(self.pause)));
+        let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
+        let (stdout, stderr) = (self.pace).round(|| (stdout.read_on(false), stderr.read_on(false)));
+        match (stdout?, stderr?) {
+            (Read::Nothing, Read::Nothing) => {
+                let pause = self.pace.until_due();
+                thread::sleep(longest.map_or(pause, |longest| longest.min(pause)));
+            }
+            _ => self.pace.restart(),
+        }
         Ok(false)
     }
 

@@ -22,9 +22,9 @@ impl Sink<'_> {
         self.limit.saturating_sub(self.bytes.len())
     }
 
-    /// Has `read` write so many bytes at most to where there is room, straight into the vector unless its limit is
-    /// near: what was written in packets comes in packets, of which all that does not fit
-    /// would be lost.
+    /// Has `read` write so many bytes at most to where there is room, straight into the vector
+    /// unless its limit is near: what was written in packets comes in packets, of which all
+    /// that does not fit would be lost.
     ///
     /// The outer error is a want of memory, for which nothing was read.
     ///
