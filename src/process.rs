@@ -7,7 +7,6 @@ use crate::{
     deadline::Deadline,
     pid::Pid,
     probe::{self, Child, Keep},
-    signals,
 };
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
@@ -113,9 +112,9 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 /// ```
 #[derive(Debug)]
 pub struct Process {
-    pid: Pid,
+    pub(crate) pid: Pid,
     /// What it was opened with, kept after a fall to polling: it can still be sent signals.
-    event: Option<Event>,
+    pub(crate) event: Option<Event>,
     /// Whether to fall back if events fail.
     or_polling: bool,
     polled: OnceLock<Polled>,
@@ -291,127 +290,9 @@ impl Process {
         Some(self.events()?.as_handle())
     }
 
-    /// Ends the process at once: `SIGKILL` on Unix, `TerminateProcess` with the code 1 on
-    /// Windows.
-    ///
-    /// It is no error if it has exited already. That the process is gone when this returns
-    /// is not said: wait for it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Os`] if the system refuses it, which names the call and the reason.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::Process;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let process = Process::open(child.id())?; // any pid would do
-    /// process.kill()?;
-    /// assert!(!process.wait()?.success());
-    /// process.kill()?; // has exited, and that is all right
-    /// # child.wait()?;
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn kill(&self) -> Result<(), Error> {
-        #[cfg(unix)]
-        return self.send_signal(signals::KILL).map(drop);
-        #[cfg(windows)]
-        signals::kill(
-            || self.try_wait().map(|exit| exit.is_some()),
-            || match &self.event {
-                Some(event) => event.kill(),
-                None => self.polling().map_or(Ok(()), Polling::kill),
-            },
-        )
-    }
-
-    /// Sends it this signal; `Ok(false)` if it has exited, zombies included. The signal 0
-    /// is not sent, and only asks whether one could be.
-    ///
-    /// Where something holds the process, a pidfd or an open file in `/proc`, it cannot
-    /// reach another process that has been given the pid. Where there is neither, as on
-    /// macOS and the BSDs, or where a sandbox denies all but `kill`, it goes by number right
-    /// after a look whether the process is still there; if it is a child that you have not
-    /// reaped, its number cannot have changed hands.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Os`] if the system refuses it: `EPERM` for what you may not signal, `EINVAL`
-    /// for what is no signal.
-    ///
-    /// ```
-    /// use procwait::Process;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let process = Process::open(child.id())?;
-    /// assert!(process.send_signal(15)?);
-    /// assert_eq!(process.wait()?.signal(), Some(15));
-    /// assert!(!process.send_signal(15)?, "it has exited");
-    /// # child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(unix)]
-    pub fn send_signal(&self, signal: i32) -> Result<bool, Error> {
-        signals::send(
-            self.pid,
-            signal,
-            || self.try_wait().map(|exit| exit.is_some()),
-            || {
-                let sent = match &self.event {
-                    Some(event) => event.send_signal(signal),
-                    None => Err(io::ErrorKind::Unsupported.into()),
-                };
-                signals::or_else(sent, || match self.polling() {
-                    Some(polling) => polling.send_signal(signal),
-                    None => Err(io::ErrorKind::Unsupported.into()),
-                })
-            },
-            || {
-                let exit = self.event.as_ref().and_then(|event| event.exit().ok()?);
-                self.has_exited(Some(exit.unwrap_or(Exit::UNKNOWN)));
-            },
-        )
-    }
-
-    /// Asks it to stop, and kills it if it does not: `SIGTERM`, then `SIGCONT`, as a stopped
-    /// process could not obey, then a wait for this long, then `SIGKILL`.
-    ///
-    /// `Some`: it has exited, within the time, or before, or just after. `None`: it was
-    /// killed, which it may take a while to die of, in an uninterruptible sleep for example. This never
-    /// takes longer than `grace`; wait as long as you care to.
-    ///
-    /// # Errors
-    ///
-    /// As for [`send_signal`](Process::send_signal).
-    ///
-    /// ```
-    /// use procwait::Process;
-    /// use std::{process::Command, time::Duration};
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let process = Process::open(child.id())?;
-    /// let exit = match process.stop(Duration::from_secs(10))? {
-    ///     Some(exit) => exit,
-    ///     None => process.wait()?,
-    /// };
-    /// assert_eq!(exit.signal(), Some(15));
-    /// # child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(unix)]
-    pub fn stop(&self, grace: Duration) -> Result<Option<Exit>, Error> {
-        let deadline = Deadline::after(grace);
-        if self.send_signal(signals::TERM)? {
-            self.send_signal(signals::CONT)?;
-            if self.wait_until(deadline)?.is_none() {
-                self.kill()?;
-            }
-        }
-        Ok(self.exit.get().copied())
+    /// How, if that is known already.
+    pub(crate) fn exited(&self) -> Option<Exit> {
+        self.exit.get().copied()
     }
 
     pub(crate) fn wait_until(&self, deadline: Deadline) -> Result<Option<Exit>, Error> {
@@ -457,7 +338,7 @@ impl Process {
                 Err(cause) => self.fall_back(event, cause)?,
             }
         }
-        Ok(self.exit.get().copied())
+        Ok(self.exited())
     }
 
     /// Looks, if it is time to, or says how long to pause: at the pace of all who poll this
@@ -484,7 +365,13 @@ impl Process {
         }
     }
 
-    fn polling(&self) -> Option<&Polling> {
+    /// It has exited, as this look or else what it was opened with can tell.
+    pub(crate) fn is_gone(&self, seen: Option<Exit>) {
+        let exit = seen.or_else(|| self.event.as_ref()?.exit().ok()?);
+        self.has_exited(Some(exit.unwrap_or(Exit::UNKNOWN)));
+    }
+
+    pub(crate) fn polling(&self) -> Option<&Polling> {
         self.polled.get().map(|polled| &polled.polling)
     }
 
@@ -503,10 +390,7 @@ impl Process {
                 let cause = Some(cause);
                 let _ = self.polled.set(Polled { polling, cause });
             }
-            Err(seen) => {
-                let exit = seen.or_else(|| event.exit().ok()?);
-                self.has_exited(Some(exit.unwrap_or(Exit::UNKNOWN)));
-            }
+            Err(seen) => self.is_gone(seen),
         }
         Ok(())
     }

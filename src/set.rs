@@ -1,16 +1,20 @@
 //! Many processes, one wait.
 
+mod events;
+mod member;
+
 use crate::{
     Error, Exit,
-    backend::{Event, Fired, Member, Polling, Reactor, Token},
+    backend::{Fired, Polling, Token},
     deadline::{Deadline, Pace, When},
     pid::Pid,
     probe::{self, Keep},
-    signals,
 };
+use events::Events;
+use member::{Entry, Means, Seen};
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map},
-    io, mem,
+    mem,
     time::{Duration, Instant},
 };
 
@@ -72,37 +76,12 @@ pub struct WaitSet {
     exited: Exited,
 }
 
-#[derive(Debug)]
-struct Entry {
-    generation: u32,
-    means: Means,
-}
-
-#[derive(Debug)]
-enum Means {
-    Event(Member),
-    /// And what it was had by before, which can still be sent signals.
-    Polling(Box<Polling>, Option<Member>),
-    /// It had exited when it was inserted, or was found to have: with its place in
-    /// `Exited`.
-    Exited(Exit, u64),
-}
-
 /// The members whose exits are known and not yet reported, in the order in which they
 /// were found.
 #[derive(Debug, Default)]
 struct Exited {
     pids: BTreeMap<u64, u32>,
     next: u64,
-}
-
-#[derive(Debug, Default)]
-struct Events {
-    /// Made when the first process is inserted, so that `WaitSet::new` cannot fail.
-    reactor: Option<Reactor>,
-    /// Waiting for them has failed. Until that has passed, their processes are looked
-    /// at.
-    have_failed: bool,
 }
 
 impl WaitSet {
@@ -209,85 +188,15 @@ impl WaitSet {
         self.wait_until(Deadline::at(deadline))
     }
 
-    /// Kills this member, as [`Process::kill`](crate::Process::kill) does. It stays in the
-    /// set until its exit is reported.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
-    /// the system refuses it.
-    pub fn kill(&self, pid: u32) -> Result<(), Error> {
-        #[cfg(unix)]
-        return self.send_signal(pid, signals::KILL).map(drop);
-        #[cfg(windows)]
-        {
-            let (_, entry) = self.member(pid)?;
-            let held = || match &entry.means {
-                Means::Event(member) => member.kill(),
-                Means::Polling(polling, None) => polling.kill(),
-                Means::Polling(_, Some(member)) => member.kill(),
-                Means::Exited(..) => Ok(()),
-            };
-            signals::kill(|| self.has_exited(pid, entry), held)
-        }
-    }
-
-    /// Sends this member a signal, as [`Process::send_signal`](crate::Process::send_signal)
-    /// does; `Ok(false)` if it has exited.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
-    /// the system refuses it.
-    ///
-    /// ```
-    /// use procwait::WaitSet;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let mut set = WaitSet::new();
-    /// set.insert(child.id())?;
-    /// assert!(set.send_signal(child.id(), 15)?);
-    /// let (_, exit) = set.wait(None)?.expect("waits until it exits");
-    /// assert_eq!(exit.signal(), Some(15));
-    /// # child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(unix)]
-    pub fn send_signal(&self, pid: u32, signal: i32) -> Result<bool, Error> {
-        let (known, entry) = self.member(pid)?;
-        let held = || match &entry.means {
-            Means::Event(member) => member.send_signal(signal),
-            Means::Polling(polling, before) => {
-                let sent = match before {
-                    Some(member) => member.send_signal(signal),
-                    None => Err(io::ErrorKind::Unsupported.into()),
-                };
-                signals::or_else(sent, || polling.send_signal(signal))
-            }
-            Means::Exited(..) => Ok(()),
-        };
-        signals::send(known, signal, || self.has_exited(pid, entry), held, || {})
-    }
-
-    fn member(&self, pid: u32) -> Result<(Pid, &Entry), Error> {
+    pub(crate) fn member(&self, pid: u32) -> Result<(Pid, &Entry), Error> {
         match (Pid::new(pid), self.members.get(&pid)) {
             (Ok(known), Some(entry)) => Ok((known, entry)),
             _ => Err(Error::NotFound { pid }),
         }
     }
 
-    fn has_exited(&self, pid: u32, entry: &Entry) -> Result<bool, Error> {
-        let generation = entry.generation;
-        let (call, seen) = match &entry.means {
-            Means::Event(member) => {
-                let token = Token { pid, generation };
-                (Event::WAIT, self.events.has_exited(member, token))
-            }
-            Means::Polling(polling, _) => (probe::CALL, polling.look().map(|exit| exit.is_some())),
-            Means::Exited(..) => return Ok(true),
-        };
-        seen.map_err(Error::os(call, pid))
+    pub(crate) fn has_exited(&self, pid: Pid, entry: &Entry) -> Result<bool, Error> {
+        entry.has_exited(pid, &self.events)
     }
 
     pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<(u32, Exit)>, Error> {
@@ -422,16 +331,7 @@ impl WaitSet {
         let Some(entry) = self.members.get_mut(&pid) else {
             return Ok(());
         };
-        let known = Pid::new(pid)?;
-        let generation = entry.generation;
-        let seen = match &entry.means {
-            Means::Exited(..) => return Ok(()),
-            Means::Event(member) => look_at_member(known, member)?,
-            Means::Polling(polling, _) => {
-                let token = Token { pid, generation };
-                look_at_polled(known, polling, token, &mut self.events, tries_events)?
-            }
-        };
+        let seen = entry.look(Pid::new(pid)?, &mut self.events, tries_events)?;
         let means = match seen {
             Seen::AsBefore => return Ok(()),
             Seen::Running(means) => means,
@@ -449,120 +349,11 @@ impl WaitSet {
     }
 }
 
-/// What has come of looking at a member.
-enum Seen {
-    AsBefore,
-    /// And from now on it is had by other means.
-    Running(Means),
-    Exited(Exit),
-}
-
-/// And tries to have events for it, until all are refused.
-fn look_at_polled(
-    pid: Pid,
-    polling: &Polling,
-    token: Token,
-    events: &mut Events,
-    tries_events: &mut bool,
-) -> Result<Seen, Error> {
-    let mut member = None;
-    if *tries_events && polling.is_certain() {
-        let inserted = events.insert(pid, token);
-        *tries_events = !inserted.as_ref().is_err_and(Reactor::refuses_all);
-        member = inserted.ok();
-    }
-    // Only the look that follows shows that it is still the same process.
-    let seen = polling.look();
-    let member = match (member, &seen) {
-        (Some(member), Ok(None)) if polling.is_certain() => {
-            return Ok(Seen::Running(Means::Event(member)));
-        }
-        (member, _) => member,
-    };
-    if let Some(member) = member {
-        events.remove(&member);
-    }
-    let seen = seen.map_err(Error::os(probe::CALL, token.pid))?;
-    Ok(seen.map_or(Seen::AsBefore, Seen::Exited))
-}
-
-/// By its own handle, or else from now on by polling.
-fn look_at_member(pid: Pid, member: &Member) -> Result<Seen, Error> {
-    if let Ok(seen) = member.look() {
-        return Ok(seen.map_or(Seen::AsBefore, Seen::Exited));
-    }
-    let taken = Polling::take_over(pid, Keep::IfSpare, || member.is_reaped());
-    Ok(match taken.map_err(Error::os(probe::CALL, pid.get()))? {
-        Ok(polling) => Seen::Running(Means::Polling(polling.into(), None)),
-        Err(seen) => {
-            let exit = seen.or_else(|| member.exit(None).ok()?);
-            Seen::Exited(exit.unwrap_or(Exit::UNKNOWN))
-        }
-    })
-}
-
 impl Exited {
     fn add(&mut self, pid: u32, exit: Exit) -> Means {
         let place = self.next;
         self.next += 1;
         self.pids.insert(place, pid);
         Means::Exited(exit, place)
-    }
-}
-
-impl Events {
-    fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
-        let reactor = match &mut self.reactor {
-            Some(reactor) => reactor,
-            none => none.insert(Reactor::new()?),
-        };
-        reactor.insert(pid, token)
-    }
-
-    fn renew(&mut self, member: &Member, token: Token) -> io::Result<()> {
-        match &mut self.reactor {
-            Some(reactor) => reactor.renew(member, token),
-            None => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn remove(&mut self, member: &Member) {
-        if let Some(reactor) = &mut self.reactor {
-            reactor.remove(member);
-        }
-    }
-
-    fn has_exited(&self, member: &Member, token: Token) -> io::Result<bool> {
-        match &self.reactor {
-            Some(reactor) => reactor.has_exited(member, token),
-            None => Ok(false),
-        }
-    }
-
-    fn ask(&mut self, members: &HashMap<u32, Entry>, when: When) {
-        if let Some(reactor) = &mut self.reactor {
-            let members = members.iter().filter_map(|(&pid, entry)| {
-                let generation = entry.generation;
-                match &entry.means {
-                    Means::Event(member) => Some((Token { pid, generation }, member)),
-                    Means::Polling(..) | Means::Exited(..) => None,
-                }
-            });
-            reactor.ask(members, when);
-        }
-    }
-
-    fn next(&mut self) -> Option<Fired> {
-        self.reactor.as_mut()?.next()
-    }
-
-    fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        match &mut self.reactor {
-            Some(reactor) => reactor.wait(deadline),
-            None => {
-                deadline.sleep_out();
-                Ok(false)
-            }
-        }
     }
 }

@@ -1,19 +1,204 @@
 //! Signals, to the process that is held and not to the next one that has its number.
 
-use crate::Error;
+#[cfg(windows)]
+use crate::backend::{Event, Member, Polling};
+use crate::{Error, Process, WaitSet};
 #[cfg(unix)]
-use crate::{backend, pid::Pid};
+use crate::{Exit, backend, deadline::Deadline, pid::Pid};
 #[cfg(unix)]
 use rustix::{io::Errno, process::Signal};
 #[cfg(unix)]
-use std::io;
+use std::{io, time::Duration};
 
 #[cfg(unix)]
-pub(crate) const KILL: i32 = Signal::KILL.as_raw();
+const KILL: i32 = Signal::KILL.as_raw();
 #[cfg(unix)]
-pub(crate) const TERM: i32 = Signal::TERM.as_raw();
+const TERM: i32 = Signal::TERM.as_raw();
 #[cfg(unix)]
-pub(crate) const CONT: i32 = Signal::CONT.as_raw();
+const CONT: i32 = Signal::CONT.as_raw();
+
+impl Process {
+    /// Ends the process at once: `SIGKILL` on Unix, `TerminateProcess` with the code 1 on
+    /// Windows.
+    ///
+    /// It is no error if it has exited already. That the process is gone when this returns
+    /// is not said: wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the system refuses it, which names the call and the reason.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use procwait::Process;
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let process = Process::open(child.id())?; // any pid would do
+    /// process.kill()?;
+    /// assert!(!process.wait()?.success());
+    /// process.kill()?; // has exited, and that is all right
+    /// # child.wait()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kill(&self) -> Result<(), Error> {
+        #[cfg(unix)]
+        return self.send_signal(KILL).map(drop);
+        #[cfg(windows)]
+        kill(
+            || self.try_wait().map(|exit| exit.is_some()),
+            || {
+                self.event
+                    .as_ref()
+                    .map(Event::kill)
+                    .or_else(|| self.polling().map(Polling::kill))
+            },
+        )
+    }
+
+    /// Sends it this signal; `Ok(false)` if it has exited, zombies included. The signal 0
+    /// is not sent, and only asks whether one could be.
+    ///
+    /// Where something holds the process, a pidfd or an open file in `/proc`, it cannot
+    /// reach another process that has been given the pid. Where there is neither, as on
+    /// macOS and the BSDs, or where a sandbox denies all but `kill`, it goes by number right
+    /// after a look whether the process is still there; if it is a child that you have not
+    /// reaped, its number cannot have changed hands.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the system refuses it: `EPERM` for what you may not signal, `EINVAL`
+    /// for what is no signal.
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let process = Process::open(child.id())?;
+    /// assert!(process.send_signal(15)?);
+    /// assert_eq!(process.wait()?.signal(), Some(15));
+    /// assert!(!process.send_signal(15)?, "it has exited");
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn send_signal(&self, signal: i32) -> Result<bool, Error> {
+        let polling = || Some(self.polling()?.send_signal(signal));
+        send(
+            self.pid,
+            signal,
+            || self.try_wait().map(|exit| exit.is_some()),
+            || {
+                by_either(
+                    self.event.as_ref().map(|event| event.send_signal(signal)),
+                    polling,
+                )
+            },
+            || self.is_gone(None),
+        )
+    }
+
+    /// Asks it to stop, and kills it if it does not: `SIGTERM`, then `SIGCONT`, as a stopped
+    /// process could not obey, then a wait for this long, then `SIGKILL`.
+    ///
+    /// `Some`: it has exited, within the time, or before, or just after. `None`: it was
+    /// killed, which it may take a while to die of, in an uninterruptible sleep for example. This never
+    /// takes longer than `grace`; wait as long as you care to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_signal`](Process::send_signal).
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::{process::Command, time::Duration};
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let process = Process::open(child.id())?;
+    /// let exit = match process.stop(Duration::from_secs(10))? {
+    ///     Some(exit) => exit,
+    ///     None => process.wait()?,
+    /// };
+    /// assert_eq!(exit.signal(), Some(15));
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn stop(&self, grace: Duration) -> Result<Option<Exit>, Error> {
+        let deadline = Deadline::after(grace);
+        if self.send_signal(TERM)? {
+            self.send_signal(CONT)?;
+            if self.wait_until(deadline)?.is_none() {
+                self.kill()?;
+            }
+        }
+        Ok(self.exited())
+    }
+}
+
+impl WaitSet {
+    /// Kills this member, as [`Process::kill`](crate::Process::kill) does. It stays in the
+    /// set until its exit is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
+    /// the system refuses it.
+    pub fn kill(&self, pid: u32) -> Result<(), Error> {
+        #[cfg(unix)]
+        return self.send_signal(pid, KILL).map(drop);
+        #[cfg(windows)]
+        {
+            let (known, entry) = self.member(pid)?;
+            let (member, polling) = entry.held();
+            kill(
+                || self.has_exited(known, entry),
+                || {
+                    member
+                        .map(Member::kill)
+                        .or_else(|| polling.map(Polling::kill))
+                },
+            )
+        }
+    }
+
+    /// Sends this member a signal, as [`Process::send_signal`](crate::Process::send_signal)
+    /// does; `Ok(false)` if it has exited.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
+    /// the system refuses it.
+    ///
+    /// ```
+    /// use procwait::WaitSet;
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let mut set = WaitSet::new();
+    /// set.insert(child.id())?;
+    /// assert!(set.send_signal(child.id(), 15)?);
+    /// let (_, exit) = set.wait(None)?.expect("waits until it exits");
+    /// assert_eq!(exit.signal(), Some(15));
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn send_signal(&self, pid: u32, signal: i32) -> Result<bool, Error> {
+        let (known, entry) = self.member(pid)?;
+        let (member, polling) = entry.held();
+        let polling = || Some(polling?.send_signal(signal));
+        send(
+            known,
+            signal,
+            || self.has_exited(known, entry),
+            || by_either(member.map(|member| member.send_signal(signal)), polling),
+            || {},
+        )
+    }
+}
 
 /// `held` sends it to what holds the process, if there is something that can be sent one,
 /// and `is_gone` is told if that knows of no such process any more.
@@ -24,7 +209,7 @@ pub(crate) const CONT: i32 = Signal::CONT.as_raw();
 /// and its number given away, within microseconds; a child that we have not reaped keeps
 /// it.
 #[cfg(unix)]
-pub(crate) fn send(
+fn send(
     pid: Pid,
     signal: i32,
     has_exited: impl Fn() -> Result<bool, Error>,
@@ -53,29 +238,30 @@ pub(crate) fn send(
     }
 }
 
-/// By other means, if it was refused and not known to be gone.
+/// By the event's means, or else by polling's, unless the first know it to be gone.
 #[cfg(unix)]
-pub(crate) fn or_else(
-    sent: io::Result<()>,
-    otherwise: impl FnOnce() -> io::Result<()>,
+fn by_either(
+    event: Option<io::Result<()>>,
+    polling: impl FnOnce() -> Option<io::Result<()>>,
 ) -> io::Result<()> {
-    sent.or_else(|refused| match Errno::from_io_error(&refused) {
-        Some(Errno::SRCH) => Err(refused),
-        _ => otherwise(),
-    })
+    match event {
+        Some(Ok(())) => Ok(()),
+        Some(Err(refused)) if Errno::from_io_error(&refused) == Some(Errno::SRCH) => Err(refused),
+        _ => polling().unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into())),
+    }
 }
 
 /// As for `std::process::Child::kill`, it is no error if it has exited.
 #[cfg(windows)]
-pub(crate) fn kill(
+fn kill(
     has_exited: impl Fn() -> Result<bool, Error>,
-    held: impl FnOnce() -> Result<(), Error>,
+    held: impl FnOnce() -> Option<Result<(), Error>>,
 ) -> Result<(), Error> {
     if has_exited()? {
         return Ok(());
     }
     match held() {
-        Err(_) if has_exited()? => Ok(()),
-        answer => answer,
+        Some(Err(_)) if has_exited()? => Ok(()),
+        answer => answer.unwrap_or(Ok(())),
     }
 }

@@ -1,0 +1,119 @@
+//! How a set has one of its processes, and looks at it.
+
+use super::events::Events;
+use crate::{
+    Error, Exit,
+    backend::{Event, Member, Polling, Reactor, Token},
+    pid::Pid,
+    probe::{self, Keep},
+};
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(super) generation: u32,
+    pub(super) means: Means,
+}
+
+#[derive(Debug)]
+pub(super) enum Means {
+    Event(Member),
+    /// And what it was had by before, which can still be sent signals.
+    Polling(Box<Polling>, Option<Member>),
+    /// It had exited when it was inserted, or was found to have: with its place in
+    /// `Exited`.
+    Exited(Exit, u64),
+}
+
+/// What has come of looking at a member.
+pub(super) enum Seen {
+    AsBefore,
+    /// And from now on it is had by other means.
+    Running(Means),
+    Exited(Exit),
+}
+
+impl Entry {
+    fn token(&self, pid: Pid) -> Token {
+        Token {
+            pid: pid.get(),
+            generation: self.generation,
+        }
+    }
+
+    /// What can be sent signals, to be tried in this order.
+    pub(crate) fn held(&self) -> (Option<&Member>, Option<&Polling>) {
+        match &self.means {
+            Means::Event(member) => (Some(member), None),
+            Means::Polling(polling, before) => (before.as_ref(), Some(polling)),
+            Means::Exited(..) => (None, None),
+        }
+    }
+
+    pub(super) fn has_exited(&self, pid: Pid, events: &Events) -> Result<bool, Error> {
+        let (call, seen) = match &self.means {
+            Means::Event(member) => (Event::WAIT, events.has_exited(member, self.token(pid))),
+            Means::Polling(polling, _) => (probe::CALL, polling.look().map(|exit| exit.is_some())),
+            Means::Exited(..) => return Ok(true),
+        };
+        seen.map_err(Error::os(call, pid.get()))
+    }
+
+    /// Tries to have events for it, if it is polled, until all are refused.
+    pub(super) fn look(
+        &self,
+        pid: Pid,
+        events: &mut Events,
+        tries_events: &mut bool,
+    ) -> Result<Seen, Error> {
+        match &self.means {
+            Means::Exited(..) => Ok(Seen::AsBefore),
+            Means::Event(member) => look_at_member(pid, member),
+            Means::Polling(polling, _) => {
+                look_at_polled(pid, polling, self.token(pid), events, tries_events)
+            }
+        }
+    }
+}
+
+fn look_at_polled(
+    pid: Pid,
+    polling: &Polling,
+    token: Token,
+    events: &mut Events,
+    tries_events: &mut bool,
+) -> Result<Seen, Error> {
+    let mut member = None;
+    if *tries_events && polling.is_certain() {
+        let inserted = events.insert(pid, token);
+        *tries_events = !inserted.as_ref().is_err_and(Reactor::refuses_all);
+        member = inserted.ok();
+    }
+    // Only the look that follows shows that it is still the same process.
+    let seen = polling.look();
+    let member = match (member, &seen) {
+        (Some(member), Ok(None)) if polling.is_certain() => {
+            return Ok(Seen::Running(Means::Event(member)));
+        }
+        (member, _) => member,
+    };
+    if let Some(member) = member {
+        events.remove(&member);
+    }
+    let seen = seen.map_err(Error::os(probe::CALL, token.pid))?;
+    Ok(seen.map_or(Seen::AsBefore, Seen::Exited))
+}
+
+/// By its own handle, or else from now on by polling.
+fn look_at_member(pid: Pid, member: &Member) -> Result<Seen, Error> {
+    if let Ok(seen) = member.look() {
+        return Ok(seen.map_or(Seen::AsBefore, Seen::Exited));
+    }
+    let taken = Polling::take_over(pid, Keep::IfSpare, || member.is_reaped());
+    Ok(match taken.map_err(Error::os(probe::CALL, pid.get()))? {
+        Ok(polling) => Seen::Running(Means::Polling(polling.into(), None)),
+        Err(seen) => {
+            let exit = seen.or_else(|| member.exit(None).ok()?);
+            Seen::Exited(exit.unwrap_or(Exit::UNKNOWN))
+        }
+    })
+}
