@@ -5,13 +5,13 @@ use std::{collections::HashSet, time::Duration};
 
 /// Waits for the first of these processes to exit.
 ///
-/// Answers `Ok(None)` if the timeout has passed, or if there are no pids. For
-/// exits one after the other, use a [`WaitSet`].
+/// Returns `Ok(None)` if the timeout has passed, or if there are no pids. For one exit after
+/// the other, use a [`WaitSet`].
 ///
 /// # Errors
 ///
-/// As for [`WaitSet::insert`] and [`WaitSet::wait`]; in particular
-/// [`Error::NotFound`] if there is no process with one of the pids.
+/// As for [`WaitSet::insert`] and [`WaitSet::wait`]. In particular, [`Error::NotFound`] if one
+/// of the pids is no process's.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -50,13 +50,13 @@ pub fn wait_any(
 
 /// Waits for all of these processes to exit, or until the timeout has passed.
 ///
-/// A pid that no process has counts as exited, status unknown. A timeout of zero
-/// sorts the pids at once into those that have exited and those that run.
+/// A pid that no process has counts as exited, with an unknown status. A timeout of zero sorts
+/// the pids into exited and running. A pid that is given twice is reported once.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidPid`] for 0 and for what is no pid of this OS, [`Error::Os`]
-/// only where polling fails as well.
+/// - [`Error::InvalidPid`] for 0, and on Unix for a pid above `i32::MAX`.
+/// - [`Error::Os`] if polling fails, too.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -121,11 +121,18 @@ fn needs_no_set(pids: &[u32], deadline: Deadline) -> bool {
 }
 
 /// What [`wait_all`] has found.
+///
+/// ```
+/// let sorted = procwait::wait_all([std::process::id()], Some(std::time::Duration::ZERO))?;
+/// assert_eq!(sorted.running, [std::process::id()]);
+/// assert!(sorted.exited.is_empty());
+/// # Ok::<(), procwait::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitAll {
-    /// Those that have exited, in the order of their exits as far as that was
-    /// seen. Those that no process had the pid of come first.
+    /// Those that have exited: first the pids that no process had, then the others in the
+    /// order of their exits, as far as that could be seen.
     pub exited: Vec<(u32, Exit)>,
-    /// Those that were still running when the timeout passed, in the order given.
+    /// Those still running when the timeout had passed, in the order in which they were given.
     pub running: Vec<u32>,
 }

@@ -13,17 +13,20 @@ use std::{
 
 /// Waits with a timeout for [`std::process::Child`].
 ///
-/// [`wait_timeout`](ChildExt::wait_timeout) has the name and the signature of
-/// the one in the wait-timeout crate, and can take its place by a change of the
-/// import.
+/// [`wait_timeout`](ChildExt::wait_timeout) has the name and the signature of the one in the
+/// wait-timeout crate: change the import, and that is all.
 ///
-/// Unlike the rest of this crate, these reap the child, as
-/// [`Child::wait`] does. Like it, they first close the child's standard input,
-/// if we hold it: a child that reads until its end would never exit otherwise.
-/// [`wait_timeout`](ChildExt::wait_timeout) does not read its output, and a child that fills a
-/// pipe which nobody drains does not exit; [`output_timeout`](ChildExt::output_timeout)
-/// reads it. A child that somebody else traces is still running for its parent, until
-/// the tracer lets go of it.
+/// Unlike the rest of this crate, these methods reap the child, as [`Child::wait`] does. Like
+/// it, they first close our end of the child's standard input, or a child that reads to the end
+/// would never exit.
+///
+/// # Caveats
+///
+/// A child that fills a pipe which nobody reads does not exit. Read its output with
+/// [`output_timeout`](ChildExt::output_timeout), or redirect it. A child that somebody else
+/// traces counts as running until the tracer lets go of it.
+///
+/// # Examples
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -43,51 +46,74 @@ use std::{
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait ChildExt: sealed::Sealed {
-    /// Waits until the child has exited or `timeout` has passed (`Ok(None)`,
-    /// never early). [`Duration::ZERO`] only looks; a timeout too long for the
-    /// clock, such as [`Duration::MAX`], waits for ever.
+    /// Waits until the child has exited, or `timeout` has passed: `Ok(None)`, never early.
+    /// [`Duration::ZERO`] only looks; a timeout too long for the clock, such as
+    /// [`Duration::MAX`], waits forever.
     ///
     /// # Errors
     ///
-    /// As for [`Child::try_wait`]: on Unix `ECHILD` if somebody else has reaped
-    /// the child. Where that happens during the wait, as it does if `SIGCHLD` is
-    /// ignored, and the OS still tells the status, there is no error.
+    /// As for [`Child::try_wait`]: on Unix `ECHILD` if somebody else has reaped the child. If
+    /// that happens during the wait, as it does where `SIGCHLD` is ignored, and the OS still
+    /// tells the status, it is returned.
+    ///
+    /// ```
+    /// use procwait::ChildExt as _;
+    /// use std::{process::Command, time::Duration};
+    ///
+    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
+    /// let mut child = Command::new(command).spawn()?;
+    /// let status = child.wait_timeout(Duration::from_secs(60))?;
+    /// assert!(status.is_some_and(|status| status.success()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
 
-    /// Waits until the child has exited or `deadline` has passed (`Ok(None)`,
-    /// never early). One that has passed already only looks.
+    /// Waits until the child has exited, or `deadline` has passed: `Ok(None)`, never early. With
+    /// a deadline in the past it only looks.
     ///
     /// # Errors
     ///
     /// As for [`wait_timeout`](ChildExt::wait_timeout).
+    ///
+    /// ```
+    /// use procwait::ChildExt as _;
+    /// use std::{process::Command, time::{Duration, Instant}};
+    ///
+    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
+    /// let deadline = Instant::now() + Duration::from_secs(60);
+    /// for mut child in [Command::new(command).spawn()?, Command::new(command).spawn()?] {
+    ///     assert!(child.wait_deadline(deadline)?.is_some());
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
 
     /// Waits as [`wait_timeout`](ChildExt::wait_timeout) does, and meanwhile reads the child's
-    /// standard output and standard error into `captured`, as far as they are pipes that the
-    /// `Child` holds.
+    /// standard output and standard error into `captured`, where they are pipes that the `Child`
+    /// holds.
     ///
-    /// `Some`: it has exited, and all that it wrote has been read. Nobody waits for others
-    /// that hold the pipes open, such as processes that it left behind. A pipe that was read
-    /// to its end becomes `None` in the `Child`; one that others still hold stays, and another
-    /// call reads what has come since.
+    /// Returns `Some` once the child has exited and all that it wrote has been read. It does not
+    /// wait for other processes that hold the pipes open, such as grandchildren. A pipe that was
+    /// read to its end becomes `None` in the `Child`. One that others still hold stays `Some`;
+    /// call again to read what they have written since.
     ///
-    /// `None`: it is still running. What has come so far is in `captured`; call again to go on,
-    /// after a [`Child::kill`] too. Nothing is lost, nor read twice. A timeout of zero reads
-    /// what is there.
+    /// Returns `None` if the child is still running. What it has written so far is in `captured`.
+    /// Call again to go on, with the same `captured`, also after a [`Child::kill`]. Nothing is
+    /// lost or read twice. A timeout of zero reads what is there.
     ///
     /// # Errors
     ///
-    /// As for [`wait_timeout`](ChildExt::wait_timeout), and those of reading. What was read
-    /// before is in `captured`.
+    /// As for [`wait_timeout`](ChildExt::wait_timeout), and those of reading. `captured` keeps what
+    /// was read before.
     ///
     /// # Caveats
     ///
-    /// If others read from the same pipe, each gets a part. A read may then wait for what
-    /// another has taken, and so overrun the deadline, except from pipes on Linux 6.4 and later
-    /// and from overlapped pipes on Windows. Where `poll` is denied, or the limit of
-    /// descriptors is 0, the end of a pipe may not be seen.
+    /// If somebody else reads from the same pipe, each reader gets a part of it, and a read may
+    /// overrun the deadline, as it waits for what the other one has taken. (Not on Linux 6.4 and
+    /// later, nor with the pipes that Rust makes on Windows.) Where `poll` is denied, or the limit
+    /// of descriptors is 0, the end of a pipe may go unseen.
     ///
-    /// In place of a pipe there may be another stream; of sockets, only those for streams.
+    /// A socket in place of a pipe must be a stream socket.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -115,11 +141,24 @@ pub trait ChildExt: sealed::Sealed {
         timeout: Duration,
     ) -> io::Result<Option<ExitStatus>>;
 
-    /// The same until `deadline`. One that has passed already reads what is there.
+    /// Waits and reads as [`output_timeout`](ChildExt::output_timeout) does, until `deadline`.
+    /// With a deadline in the past it reads what is there.
     ///
     /// # Errors
     ///
     /// As for [`output_timeout`](ChildExt::output_timeout).
+    ///
+    /// ```
+    /// use procwait::{Captured, ChildExt as _};
+    /// use std::{process::{Command, Stdio}, time::{Duration, Instant}};
+    ///
+    /// let mut child = Command::new("hostname").stdout(Stdio::piped()).spawn()?;
+    /// let mut captured = Captured::default();
+    /// let deadline = Instant::now() + Duration::from_secs(60);
+    /// assert!(child.output_deadline(&mut captured, deadline)?.is_some());
+    /// assert!(!captured.stdout.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn output_deadline(
         &mut self,
         captured: &mut Captured,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// Output within a time limit for [`std::process::Command`].
+/// Output with a time limit for [`std::process::Command`].
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -21,40 +21,69 @@ use std::{
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait CommandExt: sealed::Sealed {
-    /// Runs it to its end, but no longer than `timeout`: then it is killed. What it has
-    /// written is collected, of a killed one too.
+    /// Runs the command and collects its output. If it has not exited when `timeout` has passed,
+    /// it is killed, and what it has written so far is collected.
     ///
-    /// Like [`Command::output`], but that standard input is null and standard output and
-    /// standard error are pipes whatever they were set to, and stay so for later spawns; and
-    /// that nobody waits for processes that it leaves behind, even if they hold its output
-    /// open. They are not killed, either.
+    /// Like [`Command::output`], with these differences:
     ///
-    /// After the kill it waits for the exit, which takes longer only for a process in an
+    /// - It does not wait for processes that the command leaves behind, even if they hold its
+    ///   output open. (They are not killed.)
+    /// - Standard input is null, standard output and standard error are pipes, whatever they were
+    ///   set to. They stay so for later spawns of the `Command`.
+    ///
+    /// After the kill it waits for the exit. That takes longer only for a process in an
     /// uninterruptible sleep.
     ///
-    /// For a limit on what is kept, or to go on after the time limit, see
+    /// To limit how much output is kept, or to go on after the timeout, use
     /// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
     ///
     /// # Errors
     ///
-    /// Those of [`Command::spawn`], `NotFound` if there is no such program; those of
-    /// reading and waiting, after which the child is killed; or that the kill is refused, which
-    /// leaves the child running.
+    /// - Those of [`Command::spawn`]: `NotFound` if there is no such program.
+    /// - Those of reading and waiting, after which the child is killed.
+    /// - A refused kill, which leaves the child running.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use procwait::CommandExt as _;
+    /// use std::{process::Command, time::Duration};
+    ///
+    /// let output = Command::new("sh")
+    ///     .args(["-c", "echo so far; exec sleep 60"])
+    ///     .output_timeout(Duration::from_millis(500))?;
+    /// assert!(output.timed_out);
+    /// println!("{}", String::from_utf8_lossy(&output.stdout)); // "so far"
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn output_timeout(&mut self, timeout: Duration) -> io::Result<TimedOutput>;
 }
 
-/// What came of a command that [`CommandExt::output_timeout`] has run.
+/// The output of [`CommandExt::output_timeout`], as std's [`Output`](std::process::Output), and
+/// whether it timed out.
+///
+/// ```
+/// use procwait::CommandExt as _;
+/// use std::{process::Command, time::Duration};
+///
+/// let output = Command::new("hostname").output_timeout(Duration::from_secs(60))?;
+/// match output.timed_out {
+///     false => println!("{}: {:?}", output.status, output.stdout),
+///     true => eprintln!("killed after a minute: {:?}", output.stderr),
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TimedOutput {
-    /// How it exited: of its own accord, or by the kill.
+    /// How it exited: by itself, or by the kill.
     pub status: ExitStatus,
     /// What it wrote to standard output.
     pub stdout: Vec<u8>,
     /// What it wrote to standard error.
     pub stderr: Vec<u8>,
-    /// Whether the time had passed before its exit was seen. It was killed then, unless it
-    /// exited in that very moment: the status tells.
+    /// Whether the timeout had passed before the exit was seen. It was killed then, unless it
+    /// exited in that very moment: `status` tells.
     pub timed_out: bool,
 }
 

@@ -5,10 +5,9 @@ use std::io;
 
 /// Why a process could not be waited for.
 ///
-/// Each names the pid it is about; [`Os`](Error::Os) also the system call that
-/// failed and the OS's reason. An `io::Error` made `From` it has the kind one
-/// would match on: `InvalidInput`, `NotFound`, `Unsupported`, or the kind of
-/// the OS's own error.
+/// Each error names the pid; [`Os`](Error::Os) also names the system call and the OS's reason.
+/// Converted into an `io::Error`, it has the kind that one would match on: `InvalidInput`,
+/// `NotFound`, `Unsupported`, or that of the OS's error.
 ///
 /// ```
 /// use procwait::Error;
@@ -21,32 +20,30 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// 0, or no pid that this OS could give to a process. Negative and zero
-    /// pids mean groups of processes to Unix; they never reach it.
+    /// 0, or a number that is no pid on this OS. (To Unix, such numbers mean groups of
+    /// processes. They are never passed on.)
     #[error("{pid} cannot be a process id")]
     InvalidPid {
         /// The pid that was asked for.
         pid: u32,
     },
 
-    /// No process has this pid. The id of a thread that is not its process's
-    /// first is no process's.
+    /// No process has this pid. It may be the id of a thread.
     #[error("no process has the id {pid}")]
     NotFound {
         /// The pid that was asked for.
         pid: u32,
     },
 
-    /// [`Process::open_with`](crate::Process::open_with) was asked for a
-    /// backend that this OS does not have, or not in this version, or that its
-    /// sandbox forbids.
+    /// [`Process::open_with`](crate::Process::open_with) was asked for a backend that this OS,
+    /// this version of it, or this sandbox does not have.
     #[error("waiting by {backend} is not available here")]
     Unsupported {
         /// The backend that was asked for.
         backend: Backend,
     },
 
-    /// A system call failed, and nothing else could answer in its place.
+    /// A system call failed, and there was no other way to get the answer.
     #[error("{call} failed for process {pid}: {source}")]
     Os {
         /// The name of the call.

@@ -13,7 +13,9 @@ type RawStatus = i32;
 #[cfg(windows)]
 type RawStatus = u32;
 
-/// That a process has exited, and how, as far as the OS tells.
+/// That a process has exited and, if the OS tells, how.
+///
+/// It displays as "exited with code 3", "killed by signal 9" or "exited, status unknown".
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -51,14 +53,23 @@ impl Exit {
         Exit(Known::Signal(signal))
     }
 
-    /// The exit status. `None`: the process has exited, but how is not known; it
-    /// is never a guess.
+    /// The exit status. `None`: the process has exited, but its status is unknown. It is never
+    /// a guess.
     ///
-    /// That happens with processes that are not our children, where the OS does not
-    /// tell their status to others. It happens with our own children if somebody else
-    /// has reaped them, or the kernel has because `SIGCHLD` is ignored (but not on Linux
-    /// from 6.15 on, by pidfd), and where it is not certain that the process is still
-    /// the one that was meant.
+    /// The status is unknown if the OS does not tell it of processes that are not children.
+    /// It is unknown of a child that somebody else has reaped, or that the kernel has reaped
+    /// because `SIGCHLD` is ignored (on Linux 6.15 and later it can still be known). And it is
+    /// unknown if the process may not be the one that was meant.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
+    /// let mut child = Command::new(command).spawn()?;
+    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
+    /// assert_eq!(exit.status(), Some(child.wait()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn status(&self) -> Option<ExitStatus> {
         match self.0 {
             Known::Status(status) => Some(ExitStatus::from_raw(status)),
@@ -66,7 +77,7 @@ impl Exit {
         }
     }
 
-    /// Whether it is known to have exited with code 0. An unknown status is no success.
+    /// Whether it is known to have exited with code 0. An unknown status is not a success.
     ///
     /// ```
     /// use std::process::Command;
@@ -81,21 +92,41 @@ impl Exit {
         self.code() == Some(0)
     }
 
-    /// The exit code. `None`: a signal ended the process, or its status is
-    /// unknown.
+    /// The exit code. `None`: a signal killed the process, or its status is unknown.
     ///
-    /// On Windows, codes above `i32::MAX` come out negative, as they do from
-    /// [`ExitStatus::code`].
+    /// On Windows, codes above `i32::MAX` are negative, as they are in [`ExitStatus::code`].
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::process::Command;
+    ///
+    /// let child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
+    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
+    /// assert_eq!(exit.code(), Some(3));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn code(&self) -> Option<i32> {
         self.status()?.code()
     }
 
-    /// The signal that ended the process. `None`: it exited by itself, or its
-    /// status is unknown.
+    /// The signal that killed the process. `None`: it exited by itself, or its status is
+    /// unknown.
     ///
-    /// On Linux the signal may be known where [`status`](Exit::status) is not: of a
-    /// process that was reaped before we looked, the kernel does not tell for certain
-    /// whether it dumped core.
+    /// On Linux the signal can be known where [`status`](Exit::status) is not: of a process
+    /// that was reaped before we looked, the kernel does not tell for certain whether it dumped
+    /// core.
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// child.kill()?;
+    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
+    /// assert_eq!(exit.signal(), Some(9));
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(unix)]
     pub fn signal(&self) -> Option<i32> {
         match self.0 {

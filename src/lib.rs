@@ -1,4 +1,4 @@
-//! Waits for the exit of any process, on any operating system.
+//! Wait for any process to exit, child or not, with a timeout.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -11,68 +11,81 @@
 //! # Ok::<(), procwait::Error>(())
 //! ```
 //!
-//! The process need not be a child of ours. The wait is asleep in the kernel
-//! until the exit happens: by pidfd on Linux, by kqueue on macOS and the BSDs, by a
-//! process handle on Windows, by `/proc/PID/psinfo` on illumos and Solaris. Where that
-//! fails, because the kernel is too old, a sandbox forbids it or descriptors have run
-//! out, it polls instead, with growing pauses, within the same deadline.
+//! The wait sleeps in the kernel until the process exits: on a pidfd on Linux, a kqueue on
+//! macOS and the BSDs, a process handle on Windows, `/proc/PID/psinfo` on illumos and
+//! Solaris. Where that is not available (an old kernel, a sandbox, no descriptors left), it
+//! polls with exponential backoff, within the same deadline.
 //!
-//! - [`wait_pid`] is for most.
-//! - [`Process`] holds a process over several waits, so that its pid cannot come to
-//!   mean another one in between. It can be [killed](Process::kill), sent signals and
-//!   asked to stop, while other threads wait for it.
-//! - On tokio and on async-io it can be awaited, with the features of these names.
-//! - [`ChildExt`] gives [`std::process::Child`] a wait with a timeout, which reads its output
-//!   meanwhile if you like; [`CommandExt`] is for a whole command.
-//! - [`WaitSet`] waits for many at once, [`wait_any`] for the first of them and
-//!   [`wait_all`] for all.
+//! # Which one do I want?
 //!
-//! # What it means to have exited
+//! | I have | and want to | |
+//! |---|---|---|
+//! | a pid | wait for it once | [`wait_pid`] |
+//! | a pid | hold on to the process: wait more than once, from several threads, [kill](Process::kill) it, [signal](Process#method.send_signal) it, [stop](Process#method.stop) it | [`Process`] |
+//! | a [`Child`] | wait with a timeout | [`ChildExt::wait_timeout`] |
+//! | a [`Child`] | wait with a timeout, and read its output meanwhile | [`ChildExt::output_timeout`] |
+//! | a [`Command`] | run it, collect its output, kill it at a timeout | [`CommandExt::output_timeout`] |
+//! | many pids | wait for one exit after the other | [`WaitSet`] |
+//! | many pids | wait for the first of them to exit, or for all | [`wait_any`], [`wait_all`] |
+//! | an async runtime | await a process | [`Process::wait_on_tokio`], [`Process::wait_on_async_io`] |
 //!
-//! - A process has exited when all its threads have ended. A zombie has exited:
-//!   its parent need not reap it first.
-//! - A stopped, traced or suspended process has not exited. `execve` is no exit.
-//! - Waiting reaps no child, so that its owner's
-//!   [`Child::wait`](std::process::Child::wait) still gets its status; it touches no
-//!   signal handler or mask, and starts no thread. Only [`ChildExt`] and [`CommandExt`], which
-//!   have the `Child` itself, reap it. (On Windows the system's own thread pool waits for
-//!   what is in a [`WaitSet`] or awaited.)
-//! - Waiting for oneself is allowed, and never returns.
+//! The last two are behind the features `tokio` and `async-io`. async-io is the reactor of
+//! smol and async-std, and works with any executor.
 //!
-//! # What stands for a process
+//! # What counts as exited
 //!
-//! A pid is a number that the OS gives away again once its process has been reaped.
-//! Whether it still means the right process when [`wait_pid`], [`Process::open`] or
-//! [`WaitSet::insert`] is called, only the process's owner knows. From then on
+//! - A process has exited once all of its threads have ended. A zombie has exited: its
+//!   parent need not have reaped it.
+//! - A stopped, suspended or traced process has not exited. `execve` is not an exit.
+//! - Waiting for your own process is allowed. It never returns, unless with a timeout.
 //!
-//! - a pidfd, a kqueue, a process handle or an open `/proc/PID/psinfo` holds the process,
-//!   whoever has its pid later;
-//! - where a process is polled on Linux, an open `/proc/PID/stat` holds it likewise;
-//! - where there is no descriptor to be had, or a [`WaitSet`] leaves the last ones to the
-//!   program, and on other systems, a polled process is known by its pid and the time at
-//!   which it started, if the OS tells that;
-//! - with no descriptor and no time either, the pid alone stands for the process. If that
-//!   is given to another, the wait is for the other. What we know to be doubtful we do
-//!   not tell: the status is unknown then.
+//! # Side effects
 //!
-//! # What cannot be seen
+//! None: no child is reaped, so that [`Child::wait`](std::process::Child::wait) still gets
+//! its status; no signal handler or signal mask is touched; no thread is started. Only
+//! [`ChildExt`] and [`CommandExt`], which have the `Child` itself, reap it. (On Windows, the
+//! system's own thread pool waits for the processes of a [`WaitSet`] and for those that are
+//! awaited.)
 //!
-//! Without `/proc`, or a descriptor to read it by, nothing tells a zombie that is
-//! somebody else's child from a living process. Where pidfds are not to be had either, it
-//! counts as running until it is reaped.
+//! # Pids
 //!
-//! # Time
+//! A pid is a number, and once its process has been reaped, the OS gives it to another one.
+//! Only the owner of a process knows whether the pid still means that process when
+//! [`wait_pid`], [`Process::open`] or [`WaitSet::insert`] is called. From then on, what is
+//! waited for stays the same process:
 //!
-//! Timeouts are measured by [`Instant`](std::time::Instant). On Linux and macOS that
-//! clock stands still while the system is suspended, and so do they. Time in which we
-//! ourselves are stopped counts; a process that exited meanwhile is reported when we go
-//! on, even if the deadline has passed.
+//! - A pidfd, a kqueue, a process handle, or an open `/proc/PID/psinfo` holds it.
+//! - Where a process is polled on Linux, an open `/proc/PID/stat` holds it.
+//! - Where a process is polled without a descriptor, or on another system, it is identified
+//!   by its pid and start time.
+//! - Where not even the start time is known, the pid alone identifies it. If the pid is given
+//!   to another process, the wait is for that one. A status that may be another process's is
+//!   reported as unknown.
 //!
-//! # Fork
+//! # Limits
 //!
-//! A forked child may use its copy of a [`Process`]. A [`WaitSet`] is its parent's: see
-//! there.
-
+//! Without `/proc` (or a descriptor to read it), a zombie that is not our child looks like a
+//! running process. Where pidfds are not available either, it counts as running until it is
+//! reaped.
+//!
+//! Timeouts are measured by [`Instant`](std::time::Instant). On Linux and macOS that clock
+//! stops while the system is suspended, and so do the timeouts. Time during which our own
+//! process is stopped counts. An exit in that time is reported as soon as we continue, even
+//! if the deadline has passed.
+//!
+//! After `fork`, the child may use its copy of a [`Process`]. It should drop its copy of a
+//! [`WaitSet`].
+//!
+//! [`Child`]: std::process::Child
+//! [`Command`]: std::process::Command
+#![cfg_attr(
+    not(feature = "tokio"),
+    doc = "[`Process::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_tokio"
+)]
+#![cfg_attr(
+    not(feature = "async-io"),
+    doc = "[`Process::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_async_io"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(unix, windows)))]

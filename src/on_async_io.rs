@@ -1,20 +1,20 @@
-//! On async-io, and so on smol, async-std, and any executor: its reactor has a thread of
-//! its own.
+//! On async-io, the reactor of smol and async-std, which works with any executor.
 
 use crate::{Error, Exit, Process, awaiting, backend::awaited::OnAsyncIo};
 use async_io::Timer;
 
 impl Process {
-    /// Waits until the process has exited, as [`wait`](Process::wait) does, without a thread
-    /// of its own: by async-io's reactor, on Windows by the system's thread pool. Where
-    /// the process has to be polled, by async-io's timer.
+    /// Waits until the process has exited, without blocking the thread.
     ///
-    /// The executor may be any: smol's, for one. For a timeout race it with a
-    /// [`Timer`](::async_io::Timer): the future may be dropped whenever you like, and another
-    /// one goes on. Any number of tasks may await one process.
+    /// async-io's reactor waits for the process; on Windows the system's thread pool does. Where
+    /// the process has to be polled, async-io's timer paces that. Any executor will do, such as
+    /// smol's.
     ///
-    /// While it waits, it takes one more descriptor on Unix. To begin costs some microseconds:
-    /// in a loop around a race, make one future outside the loop and pin it.
+    /// For a timeout, race it with a [`Timer`]. The future may be dropped at
+    /// any time, and nothing is lost: a new one goes on. Any number of tasks may await one process.
+    ///
+    /// On Unix it takes one more descriptor while it waits. A wait costs some microseconds to
+    /// begin: with a race in a loop, make one future before the loop, and pin it.
     ///
     /// # Errors
     ///

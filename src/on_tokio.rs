@@ -3,16 +3,17 @@
 use crate::{Error, Exit, Process, awaiting, backend::awaited::OnTokio};
 
 impl Process {
-    /// Waits until the process has exited, as [`wait`](Process::wait) does, without a thread
-    /// of its own: by the runtime's reactor, on Windows by the system's thread pool. Where
-    /// the process has to be polled, by the runtime's timer.
+    /// Waits until the process has exited, without blocking the thread.
     ///
-    /// For a timeout there is [`tokio::time::timeout`](::tokio::time::timeout): the future may
-    /// be dropped whenever you like, and another one goes on. Any number of tasks may await
+    /// The runtime's reactor waits for the process; on Windows the system's thread pool does.
+    /// Where the process has to be polled, the runtime's timer paces that. No thread is started.
+    ///
+    /// For a timeout, use [`tokio::time::timeout`]. The future may be
+    /// dropped at any time, and nothing is lost: a new one goes on. Any number of tasks may await
     /// one process.
     ///
-    /// While it waits, it takes one more descriptor on Unix. To begin costs some microseconds:
-    /// in a loop around `select!`, make one future outside the loop and pin it.
+    /// On Unix it takes one more descriptor while it waits. A wait costs some microseconds to
+    /// begin: with `select!` in a loop, make one future before the loop, and pin it.
     ///
     /// # Errors
     ///
@@ -20,8 +21,8 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// If it has to wait, and is outside a tokio runtime, or in one that is shutting down; and
-    /// perhaps in one whose I/O and time drivers are not both enabled.
+    /// If it has to wait outside of a tokio runtime, or in one that is shutting down; and perhaps
+    /// in one without its I/O and time drivers enabled.
     ///
     /// ```
     /// # #[cfg(unix)] {

@@ -7,25 +7,28 @@ use crate::{
 };
 use std::{io, process::Child, time::Duration};
 
-/// What a child has written, as far as it was read by
-/// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
+/// The output of a child, as far as [`ChildExt::output_timeout`](crate::ChildExt::output_timeout)
+/// has read it.
 ///
-/// One for each child. Later calls append to what earlier ones have read; you may take it out
-/// in between.
+/// Use one for each child. Later calls append to it. You may take bytes out in between.
 ///
 /// ```
-/// use procwait::Captured;
+/// use procwait::{Captured, ChildExt as _};
+/// use std::{process::{Command, Stdio}, time::Duration};
 ///
-/// let captured = Captured::with_limit(1024 * 1024); // for each stream
-/// assert!(captured.stdout.is_empty());
-/// assert_eq!(captured.discarded(), 0);
+/// let mut child = Command::new("hostname").stdout(Stdio::piped()).spawn()?;
+/// let mut captured = Captured::default();
+/// child.output_timeout(&mut captured, Duration::from_secs(60))?;
+/// println!("{}", String::from_utf8_lossy(&captured.stdout));
+/// # assert!(!captured.stdout.is_empty());
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Captured {
-    /// What came from standard output.
+    /// From standard output.
     pub stdout: Vec<u8>,
-    /// What came from standard error.
+    /// From standard error.
     pub stderr: Vec<u8>,
     limit: Option<usize>,
     /// From one and the other.
@@ -33,12 +36,25 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Keeps at most so many bytes of each stream, the first ones. What a child writes beyond
-    /// that is still read, so that it can go on, and counted, but thrown away. ([`Captured::default`]
-    /// keeps all.)
+    /// Keeps the first `bytes` bytes of each stream. The rest is read, so that the child can go
+    /// on, but counted and discarded. ([`Captured::default`] has no limit.)
     ///
-    /// The limit is on the present length of [`stdout`](Captured::stdout) and
-    /// [`stderr`](Captured::stderr): if you take bytes out, there is room for others.
+    /// The limit applies to the present length of [`stdout`](Captured::stdout) and
+    /// [`stderr`](Captured::stderr): bytes that you take out make room for more.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use procwait::{Captured, ChildExt as _};
+    /// use std::{process::{Command, Stdio}, time::Duration};
+    ///
+    /// let mut child = Command::new("echo").arg("too long").stdout(Stdio::piped()).spawn()?;
+    /// let mut captured = Captured::with_limit(3);
+    /// child.output_timeout(&mut captured, Duration::MAX)?;
+    /// assert_eq!(captured.stdout, b"too");
+    /// assert_eq!(captured.discarded(), 6);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn with_limit(bytes: usize) -> Captured {
         Captured {
             limit: Some(bytes),
@@ -46,7 +62,11 @@ impl Captured {
         }
     }
 
-    /// How many bytes of both streams were beyond the limit, and thrown away.
+    /// How many bytes of both streams were beyond the limit, and discarded.
+    ///
+    /// ```
+    /// assert_eq!(procwait::Captured::with_limit(1024).discarded(), 0);
+    /// ```
     pub fn discarded(&self) -> u64 {
         self.discarded.iter().sum()
     }

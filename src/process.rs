@@ -20,19 +20,19 @@ use std::{
 
 /// Waits until the process `pid` has exited, or `timeout` has passed.
 ///
-/// The process need not be our child. A child is not reaped, and still gives its
-/// status to [`Child::wait`](std::process::Child::wait).
+/// The process need not be a child. If it is one, it is not reaped, and
+/// [`Child::wait`](std::process::Child::wait) still gets its status.
 ///
-/// Answers `Ok(None)` if the process was not seen to have exited when the timeout
-/// passed, which is never early. A timeout of `None` waits for ever, as does one too
-/// long for the clock, such as [`Duration::MAX`]; [`Duration::ZERO`] only looks. To look
-/// over and over, hold a [`Process`]: its looks are cheaper.
+/// Returns `Ok(None)` if the timeout has passed and the process has not been seen to exit.
+/// That is never early. A timeout of `None` waits forever, as does one too long for the
+/// clock, such as [`Duration::MAX`]. [`Duration::ZERO`] only looks. To look again and again,
+/// open a [`Process`]: its looks are cheaper.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidPid`] for 0 and for what is no pid of this OS,
-/// [`Error::NotFound`] if no process has this pid, or not any more.
-/// [`Error::Os`] only where polling fails as well.
+/// - [`Error::InvalidPid`] for 0, and on Unix for a pid above `i32::MAX`.
+/// - [`Error::NotFound`] if no process has this pid, or no longer has it.
+/// - [`Error::Os`] if polling fails, too.
 ///
 /// # Examples
 ///
@@ -80,17 +80,20 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
     }
 }
 
-/// A process, held by something that cannot come to mean another one: a pidfd,
-/// a kqueue registration, a process handle; or, where it has to be polled, by
-/// an open `/proc/PID/stat` on Linux, and [else](crate#what-stands-for-a-process) by its
-/// pid together with its start time, if the OS tells that.
+/// A process that was opened, and stays the same one even if its pid is given to another.
 ///
-/// Shared freely: any number of threads may wait for it, each until its own deadline,
-/// while another one kills it. Once it has exited, every call answers the same [`Exit`].
-/// Dropping it does nothing to the process.
+/// It is held by a pidfd, a kqueue or a process handle. Where it has to be polled, it is held
+/// by an open `/proc/PID/stat` on Linux, and [otherwise](crate#pids) identified by its pid
+/// and start time.
 ///
-/// A forked child may use its copy, unless another thread was using the `Process` at the
-/// time of the `fork`.
+/// Any number of threads can wait for one `Process`, each with its own deadline, while
+/// another one kills it. Once it has exited, every call returns the same [`Exit`]. Dropping
+/// it does nothing to the process.
+///
+/// After `fork`, the child may use its copy, unless another thread was using the `Process`
+/// during the `fork`.
+///
+/// # Examples
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -129,16 +132,23 @@ struct Polled {
 }
 
 impl Process {
-    /// Takes hold of the process `pid`, by the best means there is.
+    /// Opens the process `pid`, with the best backend that is available.
     ///
-    /// Falls back to polling, rather than failing, where the OS's events are not
-    /// to be had: see [`fallback_cause`](Process::fallback_cause).
+    /// Where the OS's events are not available, it is polled instead:
+    /// [`fallback_cause`](Process::fallback_cause) tells why.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPid`] for 0 and for what is no pid of this OS,
-    /// [`Error::NotFound`] if no process has this pid, [`Error::Os`] only where
-    /// even polling is impossible.
+    /// As for [`wait_pid`].
+    ///
+    /// ```
+    /// use procwait::{Error, Process};
+    ///
+    /// let this = Process::open(std::process::id())?;
+    /// assert_eq!(this.try_wait()?, None);
+    /// assert!(matches!(Process::open(0), Err(Error::InvalidPid { pid: 0 })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn open(pid: u32) -> Result<Process, Error> {
         let pid = Pid::new(pid)?;
         match Event::open(pid) {
@@ -149,15 +159,23 @@ impl Process {
         }
     }
 
-    /// Takes hold of the process `pid` by that backend and no other. Meant for
-    /// tests and comparisons: [`open`](Process::open) chooses better.
+    /// Opens the process `pid` with this backend and no other. For tests and comparisons;
+    /// [`open`](Process::open) makes the better choice.
     ///
     /// # Errors
     ///
-    /// As for [`open`](Process::open), and [`Error::Unsupported`] if this
-    /// backend is not to be had on this OS, in this version of it or in this
-    /// sandbox. Other failures, a want of descriptors for one, are
-    /// [`Error::Os`] here, and so are those of later waits.
+    /// As for [`open`](Process::open), and [`Error::Unsupported`] if this OS, this version of
+    /// it, or this sandbox does not have the backend. Other failures, such as a lack of
+    /// descriptors, are [`Error::Os`], here and in later waits.
+    ///
+    /// ```
+    /// use procwait::{Backend, Process};
+    ///
+    /// let this = Process::open_with(std::process::id(), Backend::Polling)?;
+    /// assert_eq!(this.backend(), Backend::Polling);
+    /// assert!(this.fallback_cause().is_none(), "it was asked for");
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn open_with(pid: u32, backend: Backend) -> Result<Process, Error> {
         let known = Pid::new(pid)?;
         if backend == Backend::Polling {
@@ -200,14 +218,27 @@ impl Process {
         })
     }
 
-    /// The pid it was opened with. Once the process has exited and was reaped,
-    /// that may be another process's.
+    /// The pid it was opened with. Once the process has been reaped, another one may have it.
+    ///
+    /// ```
+    /// # use procwait::Process;
+    /// let this = Process::open(std::process::id())?;
+    /// assert_eq!(this.pid(), std::process::id());
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn pid(&self) -> u32 {
         self.pid.get()
     }
 
-    /// What a wait uses now. It may turn to [`Backend::Polling`] in the middle
-    /// of a wait, but never back.
+    /// How it is waited for at present. This may change to [`Backend::Polling`] in the middle
+    /// of a wait, and never changes back.
+    ///
+    /// ```
+    /// # use procwait::Process;
+    /// let this = Process::open(std::process::id())?;
+    /// println!("waiting by {}", this.backend()); // "pidfd"
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn backend(&self) -> Backend {
         match self.events() {
             Some(_) => Event::BACKEND.unwrap_or(Backend::Polling),
@@ -220,19 +251,34 @@ impl Process {
         self.event.as_ref().filter(|_| self.polled.get().is_none())
     }
 
-    /// Why the process is polled, where it had to be: the OS's answer to the
-    /// attempt to wait by events. `None` if it waits by events, or was opened
-    /// with [`Backend::Polling`].
+    /// Why the process is polled: the OS's answer to the attempt to wait for events. `None` if
+    /// it is waited for by events, or was opened with [`Backend::Polling`].
+    ///
+    /// ```
+    /// # use procwait::Process;
+    /// let this = Process::open(std::process::id())?;
+    /// if let Some(cause) = this.fallback_cause() {
+    ///     eprintln!("polling: {cause}");
+    /// }
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn fallback_cause(&self) -> Option<&io::Error> {
         self.polled.get()?.cause.as_ref()
     }
 
-    /// Whether the process has exited by now: `Ok(None)` if it has not.
+    /// Looks whether the process has exited. `Ok(None)`: it has not.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] only where polling fails as well, or was ruled out by
+    /// [`Error::Os`] if polling fails, too, or was ruled out by
     /// [`open_with`](Process::open_with).
+    ///
+    /// ```
+    /// # use procwait::Process;
+    /// let this = Process::open(std::process::id())?;
+    /// assert_eq!(this.try_wait()?, None);
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn try_wait(&self) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::Now)
     }
@@ -242,6 +288,18 @@ impl Process {
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::process::Command;
+    ///
+    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
+    /// let mut child = Command::new(command).spawn()?;
+    /// let process = Process::open(child.id())?;
+    /// assert!(process.wait()?.success());
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait(&self) -> Result<Exit, Error> {
         loop {
             if let Some(exit) = self.wait_until(Deadline::Never)? {
@@ -250,41 +308,81 @@ impl Process {
         }
     }
 
-    /// Waits until the process has exited or `timeout` has passed (`Ok(None)`,
-    /// never early). A timeout too long for the clock waits for ever.
+    /// Waits until the process has exited, or `timeout` has passed: `Ok(None)`, never early.
+    /// A timeout too long for the clock waits forever.
     ///
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::time::Duration;
+    ///
+    /// let this = Process::open(std::process::id())?;
+    /// assert_eq!(this.wait_timeout(Duration::from_millis(10))?, None);
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::after(timeout))
     }
 
-    /// Waits until the process has exited or `deadline` has passed (`Ok(None)`,
-    /// never early). One that has passed already only looks.
+    /// Waits until the process has exited, or `deadline` has passed: `Ok(None)`, never early.
+    /// With a deadline in the past it only looks.
     ///
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let this = Process::open(std::process::id())?;
+    /// let deadline = Instant::now() + Duration::from_millis(10);
+    /// assert_eq!(this.wait_deadline(deadline)?, None);
+    /// assert!(Instant::now() >= deadline);
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::at(deadline))
     }
 
-    /// The descriptor that becomes readable once the process has exited, for
-    /// use in a reactor of one's own: `poll`, epoll, kqueue, or an async
-    /// runtime's. Once readable it stays so. `None` where the process is polled, and on
-    /// illumos and Solaris, where `/proc/PID/psinfo` is readable all the time.
+    /// A descriptor that becomes readable when the process exits, and stays readable: for
+    /// `poll`, epoll, kqueue, or the reactor of an async runtime. `None` if the process is
+    /// polled, and on illumos and Solaris, where `/proc/PID/psinfo` is always readable.
     ///
-    /// When it is readable, [`try_wait`](Process::try_wait) knows how the
-    /// process exited. (With kqueue not in the moment in which another thread takes the
-    /// news from it.)
+    /// Once it is readable, [`try_wait`](Process::try_wait) returns the exit. (With kqueue not
+    /// in the moment in which another thread takes the event from it.)
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let process = Process::open(child.id())?;
+    /// if let Some(fd) = process.as_event_fd() {
+    ///     // Add `fd` to what your event loop waits for.
+    /// #   let _ = fd;
+    /// }
+    /// # child.kill()?;
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(unix)]
     pub fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
         self.events()?.as_event_fd()
     }
 
-    /// The process handle, which is signalled once the process has exited, for
-    /// waits of one's own. `None` where the process is polled.
+    /// The process handle, which is signalled once the process has exited: for
+    /// `WaitForMultipleObjects` and the like. `None` if the process is polled.
+    ///
+    /// ```
+    /// # use procwait::Process;
+    /// let this = Process::open(std::process::id())?;
+    /// assert!(this.as_event_handle().is_some());
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     #[cfg(windows)]
     pub fn as_event_handle(&self) -> Option<BorrowedHandle<'_>> {
         Some(self.events()?.as_handle())

@@ -18,29 +18,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Processes that are waited for together: the next exit, whosever it is.
+/// Many processes that are waited for together: each wait returns the next exit.
 ///
-/// Each exit costs the same however many processes are in the set, and so does
-/// each insertion. The processes need not be our children, and are not reaped.
+/// An insertion and an exit each cost the same, however many processes are in the set. The
+/// processes need not be children, and are not reaped.
 ///
 /// # Cost
 ///
-/// For each process a pidfd on Linux and a handle on Windows, where the system
-/// also has a thread for every 63 of them. macOS and the BSDs need no descriptor
-/// for a process. The set itself needs one descriptor (epoll or kqueue), and some
-/// 100 bytes of memory for each process. On illumos and Solaris it is a descriptor for
-/// each process and none for the set, and each wait takes the longer the more there are.
+/// On Linux, one pidfd for each process and one epoll for the set; a process takes some 100
+/// bytes of memory. macOS and the BSDs need one kqueue for the set and nothing for a process.
+/// Windows needs a handle for each process, and its thread pool one thread for every 63 of
+/// them. illumos and Solaris need a descriptor for each process, and each wait takes time in
+/// proportion to their number.
 ///
-/// A set leaves 32 descriptors to the rest of the program, or an eighth of a limit below
-/// 256. The processes beyond are polled in the same wait, with pauses of 0.1 ms that
-/// double up to 40 ms and more if they are many, for at most a tenth of a core; they go
-/// over to events when descriptors are free again. To have more of them, raise the soft
-/// limit: `ulimit -Sn`, or `setrlimit` with `RLIMIT_NOFILE`, up to the hard limit.
+/// A set leaves 32 descriptors to the rest of the program (an eighth of the limit, if that is
+/// below 256). The processes beyond are polled in the same wait, with backoff from 0.1 ms to
+/// 40 ms, or more if they are many, so that polling takes a tenth of a core at most. They go
+/// over to events when descriptors are free again. For more descriptors, raise the soft limit:
+/// `ulimit -Sn`, or `setrlimit` with `RLIMIT_NOFILE`.
 ///
 /// # Fork
 ///
-/// After `fork` a set is the parent's. The child should drop its copy. If it uses it, what
-/// it does is no concern of the parent's, and its own processes are polled.
+/// A set belongs to the process that made it. A forked child should drop its copy. If it uses
+/// the copy, that does not affect the parent; what the child inserts is polled.
 ///
 /// # Examples
 ///
@@ -86,20 +86,34 @@ struct Exited {
 
 impl WaitSet {
     /// An empty set. It takes nothing from the OS before the first insertion.
+    ///
+    /// ```
+    /// let mut set = procwait::WaitSet::new();
+    /// assert_eq!(set.wait(None)?, None, "there is nothing to wait for");
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn new() -> WaitSet {
         WaitSet::default()
     }
 
-    /// Adds the process `pid`; false if it was in the set already.
+    /// Adds the process `pid`. `Ok(false)`: it was in the set already.
     ///
-    /// One that has exited but was not reaped, a zombie, can be added, and is
-    /// among the next to be reported.
+    /// A zombie, which has exited and was not reaped, can be added, and is among the next to
+    /// be reported.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPid`] for 0 and for what is no pid of this OS,
-    /// [`Error::NotFound`] if no process has this pid, [`Error::Os`] only where
-    /// even polling is impossible.
+    /// As for [`wait_pid`](crate::wait_pid).
+    ///
+    /// ```
+    /// # use procwait::{Error, WaitSet};
+    /// let this = std::process::id();
+    /// let mut set = WaitSet::new();
+    /// assert!(set.insert(this)?);
+    /// assert!(!set.insert(this)?, "it was in already");
+    /// assert!(matches!(set.insert(0), Err(Error::InvalidPid { pid: 0 })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn insert(&mut self, pid: u32) -> Result<bool, Error> {
         let known = Pid::new(pid)?;
         let hash_map::Entry::Vacant(vacant) = self.members.entry(pid) else {
@@ -127,8 +141,16 @@ impl WaitSet {
         Ok(true)
     }
 
-    /// Takes the process `pid` out of the set, unreported; false if it was not in
-    /// it.
+    /// Takes the process `pid` out of the set, unreported. `false`: it was not in it.
+    ///
+    /// ```
+    /// # let this = std::process::id();
+    /// # let mut set = procwait::WaitSet::new();
+    /// set.insert(this)?;
+    /// assert!(set.remove(this));
+    /// assert!(!set.remove(this));
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn remove(&mut self, pid: u32) -> bool {
         let Some(entry) = self.members.remove(&pid) else {
             return false;
@@ -144,46 +166,104 @@ impl WaitSet {
         true
     }
 
-    /// How many are still waited for.
+    /// How many processes are in the set. Those whose exits were reported are not.
+    ///
+    /// ```
+    /// # let this = std::process::id();
+    /// # let mut set = procwait::WaitSet::new();
+    /// set.insert(this)?;
+    /// assert_eq!(set.len(), 1);
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether none is waited for.
+    /// Whether the set is empty.
+    ///
+    /// ```
+    /// assert!(procwait::WaitSet::new().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// Those still waited for, in no particular order.
+    /// The pids in the set, in no particular order.
+    ///
+    /// ```
+    /// # let this = std::process::id();
+    /// # let mut set = procwait::WaitSet::new();
+    /// set.insert(this)?;
+    /// assert_eq!(set.pids().collect::<Vec<_>>(), [this]);
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn pids(&self) -> impl Iterator<Item = u32> + '_ {
         self.members.keys().copied()
     }
 
-    /// Whether the process `pid` is still waited for.
+    /// Whether the process `pid` is in the set.
+    ///
+    /// ```
+    /// # let this = std::process::id();
+    /// # let mut set = procwait::WaitSet::new();
+    /// set.insert(this)?;
+    /// assert!(set.contains(this));
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn contains(&self, pid: u32) -> bool {
         self.members.contains_key(&pid)
     }
 
     /// Waits for the next exit. That process leaves the set.
     ///
-    /// Answers `Ok(None)` if the timeout has passed, which is never early, or if
-    /// the set is empty. A timeout of `None` waits for ever, as does one too long
-    /// for the clock; [`Duration::ZERO`] only looks.
+    /// Returns `Ok(None)` if the timeout has passed, which is never early, or if the set is
+    /// empty. A timeout of `None` waits forever, as does one too long for the clock;
+    /// [`Duration::ZERO`] only looks.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if a process can be neither waited for nor looked at. It stays in
-    /// the set, and the exits of the others are reported all the same: the error takes
-    /// the place of `Ok(None)`, or comes at once if there are no others.
+    /// [`Error::Os`] if a process can be neither waited for nor polled. It stays in the set,
+    /// and the exits of the others are still reported: the error is returned in place of
+    /// `Ok(None)`, or at once if there are no others.
+    ///
+    /// ```
+    /// use procwait::WaitSet;
+    /// use std::{process::Command, time::Duration};
+    ///
+    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
+    /// let mut child = Command::new(command).spawn()?;
+    /// let mut set = WaitSet::new();
+    /// set.insert(child.id())?;
+    /// if let Some((pid, exit)) = set.wait(Some(Duration::from_secs(60)))? {
+    ///     println!("{pid} {exit}"); // "4321 exited with code 0"
+    /// }
+    /// # assert!(set.is_empty());
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<(u32, Exit)>, Error> {
         self.wait_until(Deadline::from_timeout(timeout))
     }
 
-    /// Waits for the next exit, until this deadline. One that has passed already only looks.
+    /// Waits for the next exit until `deadline`. With a deadline in the past it only looks.
     ///
     /// # Errors
     ///
     /// As for [`wait`](WaitSet::wait).
+    ///
+    /// ```
+    /// # use procwait::WaitSet;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # let mut set = WaitSet::new();
+    /// # set.insert(std::process::id())?;
+    /// let deadline = Instant::now() + Duration::from_millis(10);
+    /// while let Some((pid, exit)) = set.wait_deadline(deadline)? {
+    ///     println!("{pid} {exit}");
+    /// }
+    /// # assert!(Instant::now() >= deadline);
+    /// # Ok::<(), procwait::Error>(())
+    /// ```
     pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<(u32, Exit)>, Error> {
         self.wait_until(Deadline::at(deadline))
     }

@@ -18,15 +18,14 @@ const TERM: i32 = Signal::TERM.as_raw();
 const CONT: i32 = Signal::CONT.as_raw();
 
 impl Process {
-    /// Ends the process at once: `SIGKILL` on Unix, `TerminateProcess` with the code 1 on
-    /// Windows.
+    /// Kills the process: `SIGKILL` on Unix, `TerminateProcess` with exit code 1 on Windows.
     ///
-    /// It is no error if it has exited already. That the process is gone when this returns
-    /// is not said: wait for it.
+    /// It is no error if it has exited already. The process may still be there when this
+    /// returns: wait for it.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the system refuses it, which names the call and the reason.
+    /// [`Error::Os`] if the system refuses it.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -57,19 +56,19 @@ impl Process {
         )
     }
 
-    /// Sends it this signal; `Ok(false)` if it has exited, zombies included. The signal 0
-    /// is not sent, and only asks whether one could be.
+    /// Sends the process a signal. `Ok(false)`: it has exited, and may be a zombie. Signal 0 is
+    /// not sent, and only checks whether a signal could be.
     ///
-    /// Where something holds the process, a pidfd or an open file in `/proc`, it cannot
-    /// reach another process that has been given the pid. Where there is neither, as on
-    /// macOS and the BSDs, or where a sandbox denies all but `kill`, it goes by number right
-    /// after a look whether the process is still there; if it is a child that you have not
-    /// reaped, its number cannot have changed hands.
+    /// A process held by a pidfd or by an open file in `/proc` receives the signal itself,
+    /// never another one that has been given its pid. Without either, as on macOS and the
+    /// BSDs, or in a sandbox that only allows `kill`, the signal is sent to the pid, right after
+    /// a look whether the process is still there. A child that you have not reaped keeps its
+    /// pid.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the system refuses it: `EPERM` for what you may not signal, `EINVAL`
-    /// for what is no signal.
+    /// [`Error::Os`] if the system refuses it: `EPERM` for a process that you may not signal,
+    /// `EINVAL` for a signal that does not exist.
     ///
     /// ```
     /// use procwait::Process;
@@ -100,12 +99,13 @@ impl Process {
         )
     }
 
-    /// Asks it to stop, and kills it if it does not: `SIGTERM`, then `SIGCONT`, as a stopped
-    /// process could not obey, then a wait for this long, then `SIGKILL`.
+    /// Asks the process to exit, and kills it if it does not: sends `SIGTERM`, then `SIGCONT`
+    /// (a stopped process could not obey), waits for `grace`, then sends `SIGKILL`.
     ///
-    /// `Some`: it has exited, within the time, or before, or just after. `None`: it was
-    /// killed, which it may take a while to die of, in an uninterruptible sleep for example. This never
-    /// takes longer than `grace`; wait as long as you care to.
+    /// Returns `Some` if it has exited: before, within the grace, or right after it. Returns
+    /// `None` if it was sent `SIGKILL`: then [`wait`](Process::wait) for it, as long as you care
+    /// to. Most processes die of that at once, but not one in an uninterruptible sleep. `stop`
+    /// itself never takes longer than `grace`.
     ///
     /// # Errors
     ///
@@ -139,13 +139,28 @@ impl Process {
 }
 
 impl WaitSet {
-    /// Kills this member, as [`Process::kill`](crate::Process::kill) does. It stays in the
-    /// set until its exit is reported.
+    /// Kills a member, as [`Process::kill`] does. It stays in the set until its exit is
+    /// reported.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
-    /// the system refuses it.
+    /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the system refuses it.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use procwait::WaitSet;
+    /// use std::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let mut set = WaitSet::new();
+    /// set.insert(child.id())?;
+    /// set.kill(child.id())?;
+    /// let (_, exit) = set.wait(None)?.expect("waits until it exits");
+    /// assert_eq!(exit.signal(), Some(9));
+    /// # child.wait()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn kill(&self, pid: u32) -> Result<(), Error> {
         #[cfg(unix)]
         return self.send_signal(pid, KILL).map(drop);
@@ -164,13 +179,11 @@ impl WaitSet {
         }
     }
 
-    /// Sends this member a signal, as [`Process::send_signal`](crate::Process::send_signal)
-    /// does; `Ok(false)` if it has exited.
+    /// Sends a member a signal, as [`Process::send_signal`] does. `Ok(false)`: it has exited.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if it is not in the set, whoever has the pid; [`Error::Os`] if
-    /// the system refuses it.
+    /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the system refuses it.
     ///
     /// ```
     /// use procwait::WaitSet;

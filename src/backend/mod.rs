@@ -129,7 +129,17 @@ pub(crate) struct Fired {
     pub(crate) told: Option<i64>,
 }
 
-/// A means of waiting for a process.
+/// A way to wait for a process.
+///
+/// ```
+/// use procwait::{Backend, Process};
+///
+/// let this = Process::open(std::process::id())?;
+/// if this.backend() == Backend::Polling {
+///     println!("no events here: {:?}", this.fallback_cause());
+/// }
+/// # Ok::<(), procwait::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
@@ -141,8 +151,8 @@ pub enum Backend {
     Psinfo,
     /// A process handle and `WaitForSingleObject`: Windows.
     Handle,
-    /// Looking again and again, with pauses of 0.1 ms that double up to 40 ms, and
-    /// longer ones where looking takes long: everywhere.
+    /// Looks with exponential backoff, from 0.1 ms to 40 ms, or longer where a look takes
+    /// long: everywhere.
     Polling,
 }
 
