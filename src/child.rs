@@ -57,13 +57,14 @@ pub trait ChildExt: sealed::Sealed {
     /// tells the status, it is returned.
     ///
     /// ```
+    /// # #[cfg(unix)] {
     /// use procwait::ChildExt as _;
     /// use std::{process::Command, time::Duration};
     ///
-    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
-    /// let mut child = Command::new(command).spawn()?;
+    /// let mut child = Command::new("true").spawn()?;
     /// let status = child.wait_timeout(Duration::from_secs(60))?;
     /// assert!(status.is_some_and(|status| status.success()));
+    /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
     fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
@@ -76,14 +77,15 @@ pub trait ChildExt: sealed::Sealed {
     /// As for [`wait_timeout`](ChildExt::wait_timeout).
     ///
     /// ```
+    /// # #[cfg(unix)] {
     /// use procwait::ChildExt as _;
     /// use std::{process::Command, time::{Duration, Instant}};
     ///
-    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
     /// let deadline = Instant::now() + Duration::from_secs(60);
-    /// for mut child in [Command::new(command).spawn()?, Command::new(command).spawn()?] {
+    /// for mut child in [Command::new("true").spawn()?, Command::new("true").spawn()?] {
     ///     assert!(child.wait_deadline(deadline)?.is_some());
     /// }
+    /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
     fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
@@ -149,14 +151,16 @@ pub trait ChildExt: sealed::Sealed {
     /// As for [`output_timeout`](ChildExt::output_timeout).
     ///
     /// ```
+    /// # #[cfg(unix)] {
     /// use procwait::{Captured, ChildExt as _};
     /// use std::{process::{Command, Stdio}, time::{Duration, Instant}};
     ///
-    /// let mut child = Command::new("hostname").stdout(Stdio::piped()).spawn()?;
+    /// let mut child = Command::new("echo").arg("hi").stdout(Stdio::piped()).spawn()?;
     /// let mut captured = Captured::default();
     /// let deadline = Instant::now() + Duration::from_secs(60);
     /// assert!(child.output_deadline(&mut captured, deadline)?.is_some());
-    /// assert!(!captured.stdout.is_empty());
+    /// assert_eq!(captured.stdout, b"hi\n");
+    /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
     fn output_deadline(

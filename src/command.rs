@@ -63,14 +63,16 @@ pub trait CommandExt: sealed::Sealed {
 /// whether it timed out.
 ///
 /// ```
+/// # #[cfg(unix)] {
 /// use procwait::CommandExt as _;
 /// use std::{process::Command, time::Duration};
 ///
-/// let output = Command::new("hostname").output_timeout(Duration::from_secs(60))?;
+/// let output = Command::new("echo").arg("hi").output_timeout(Duration::from_secs(60))?;
 /// match output.timed_out {
 ///     false => println!("{}: {:?}", output.status, output.stdout),
 ///     true => eprintln!("killed after a minute: {:?}", output.stderr),
 /// }
+/// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]

@@ -62,12 +62,13 @@ impl Exit {
     /// unknown if the process may not be the one that was meant.
     ///
     /// ```
+    /// # #[cfg(unix)] {
     /// use std::process::Command;
     ///
-    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
-    /// let mut child = Command::new(command).spawn()?;
+    /// let mut child = Command::new("true").spawn()?;
     /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
     /// assert_eq!(exit.status(), Some(child.wait()?));
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn status(&self) -> Option<ExitStatus> {
@@ -80,12 +81,13 @@ impl Exit {
     /// Whether it is known to have exited with code 0. An unknown status is not a success.
     ///
     /// ```
+    /// # #[cfg(unix)] {
     /// use std::process::Command;
     ///
-    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
-    /// let child = Command::new(command).spawn()?;
+    /// let child = Command::new("true").spawn()?;
     /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
     /// assert!(exit.success());
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn success(&self) -> bool {

@@ -18,7 +18,7 @@
 //!
 //! # Which one do I want?
 //!
-//! | I have | and want to | |
+//! | I have | and want to | so I use |
 //! |---|---|---|
 //! | a pid | wait for it once | [`wait_pid`] |
 //! | a pid | hold on to the process: wait more than once, from several threads, [kill](Process::kill) it, [signal](Process#method.send_signal) it, [stop](Process#method.stop) it | [`Process`] |
@@ -101,10 +101,6 @@ mod command;
 mod deadline;
 mod error;
 mod exit;
-#[cfg(feature = "async-io")]
-mod on_async_io;
-#[cfg(feature = "tokio")]
-mod on_tokio;
 mod output;
 mod pid;
 #[allow(unsafe_code)]
@@ -112,6 +108,12 @@ mod probe;
 mod process;
 mod set;
 mod signals;
+
+// Last, so that the docs of `Process` do not begin with them.
+#[cfg(feature = "async-io")]
+mod on_async_io;
+#[cfg(feature = "tokio")]
+mod on_tokio;
 
 pub use crate::{
     all::{WaitAll, wait_all, wait_any},

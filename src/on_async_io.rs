@@ -16,6 +16,8 @@ impl Process {
     /// On Unix it takes one more descriptor while it waits. A wait costs some microseconds to
     /// begin: with a race in a loop, make one future before the loop, and pin it.
     ///
+    /// [`Timer`]: https://docs.rs/async-io/latest/async_io/struct.Timer.html
+    ///
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).

@@ -15,6 +15,8 @@ impl Process {
     /// On Unix it takes one more descriptor while it waits. A wait costs some microseconds to
     /// begin: with `select!` in a loop, make one future before the loop, and pin it.
     ///
+    /// [`tokio::time::timeout`]: https://docs.rs/tokio/latest/tokio/time/fn.timeout.html
+    ///
     /// # Errors
     ///
     /// As for [`try_wait`](Process::try_wait).

@@ -13,14 +13,16 @@ use std::{io, process::Child, time::Duration};
 /// Use one for each child. Later calls append to it. You may take bytes out in between.
 ///
 /// ```
+/// # #[cfg(unix)] {
 /// use procwait::{Captured, ChildExt as _};
 /// use std::{process::{Command, Stdio}, time::Duration};
 ///
-/// let mut child = Command::new("hostname").stdout(Stdio::piped()).spawn()?;
+/// let mut child = Command::new("echo").arg("hi").stdout(Stdio::piped()).spawn()?;
 /// let mut captured = Captured::default();
 /// child.output_timeout(&mut captured, Duration::from_secs(60))?;
 /// println!("{}", String::from_utf8_lossy(&captured.stdout));
-/// # assert!(!captured.stdout.is_empty());
+/// # assert_eq!(captured.stdout, b"hi\n");
+/// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Default)]

@@ -290,14 +290,15 @@ impl Process {
     /// As for [`try_wait`](Process::try_wait).
     ///
     /// ```
+    /// # #[cfg(unix)] {
     /// use procwait::Process;
     /// use std::process::Command;
     ///
-    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
-    /// let mut child = Command::new(command).spawn()?;
+    /// let mut child = Command::new("true").spawn()?;
     /// let process = Process::open(child.id())?;
     /// assert!(process.wait()?.success());
     /// # child.wait()?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(&self) -> Result<Exit, Error> {

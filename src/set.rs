@@ -227,11 +227,11 @@ impl WaitSet {
     /// `Ok(None)`, or at once if there are no others.
     ///
     /// ```
+    /// # #[cfg(unix)] {
     /// use procwait::WaitSet;
     /// use std::{process::Command, time::Duration};
     ///
-    /// # let command = if cfg!(windows) { "hostname" } else { "true" };
-    /// let mut child = Command::new(command).spawn()?;
+    /// let mut child = Command::new("true").spawn()?;
     /// let mut set = WaitSet::new();
     /// set.insert(child.id())?;
     /// if let Some((pid, exit)) = set.wait(Some(Duration::from_secs(60)))? {
@@ -239,6 +239,7 @@ impl WaitSet {
     /// }
     /// # assert!(set.is_empty());
     /// # child.wait()?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<(u32, Exit)>, Error> {

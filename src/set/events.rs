@@ -1,4 +1,4 @@
-//! The events of a set's members, which it may have to do without.
+//! The events of a set, which needs none until the first insertion and may be refused them.
 
 use super::member::{Entry, Means};
 use crate::{

@@ -1,4 +1,4 @@
-//! How a set has one of its processes, and looks at it.
+//! A member of a set: waited for by events, polled, or known to have exited.
 
 use super::events::Events;
 use crate::{
