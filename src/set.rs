@@ -293,7 +293,7 @@ impl WaitSet {
             }
             if is_over {
                 // What has come may have been old news, and others be late.
-                self.events.ask(&self.members, deadline.at_its_end());
+                self.ask(deadline.at_its_end());
                 return match self.next_exit() {
                     Some(found) => Ok(Some(found)),
                     None => failure.map_or(Ok(None), Err),
@@ -311,6 +311,17 @@ impl WaitSet {
             is_due = !self.sleep(deadline);
             is_over &= !is_due;
         }
+    }
+
+    /// Looks for exits of which no event has told.
+    fn ask(&mut self, when: When) {
+        let members = self.members.iter().filter_map(|(&pid, entry)| {
+            let Means::Event(member) = &entry.means else {
+                return None;
+            };
+            Some((entry.token(pid), member))
+        });
+        self.events.ask(members, when);
     }
 
     /// The next exit that is known already. Its process leaves the set.
@@ -368,7 +379,7 @@ impl WaitSet {
             Ok(have_come) => {
                 self.events.have_failed = false;
                 if !have_come {
-                    self.events.ask(&self.members, When::Due);
+                    self.ask(When::Due);
                 }
                 true
             }

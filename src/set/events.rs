@@ -1,12 +1,11 @@
 //! The events of a set, which needs none until the first insertion and may be refused them.
 
-use super::member::{Entry, Means};
 use crate::{
     backend::{Fired, Member, Reactor, Token},
     deadline::{Deadline, When},
     pid::Pid,
 };
-use std::{collections::HashMap, io};
+use std::io;
 
 #[derive(Debug, Default)]
 pub(super) struct Events {
@@ -46,15 +45,12 @@ impl Events {
         }
     }
 
-    pub(super) fn ask(&mut self, members: &HashMap<u32, Entry>, when: When) {
+    pub(super) fn ask<'a>(
+        &mut self,
+        members: impl Iterator<Item = (Token, &'a Member)>,
+        when: When,
+    ) {
         if let Some(reactor) = &mut self.reactor {
-            let members = members.iter().filter_map(|(&pid, entry)| {
-                let generation = entry.generation;
-                match &entry.means {
-                    Means::Event(member) => Some((Token { pid, generation }, member)),
-                    Means::Polling(..) | Means::Exited(..) => None,
-                }
-            });
             reactor.ask(members, when);
         }
     }

@@ -33,11 +33,9 @@ pub(super) enum Seen {
 }
 
 impl Entry {
-    fn token(&self, pid: Pid) -> Token {
-        Token {
-            pid: pid.get(),
-            generation: self.generation,
-        }
+    pub(super) fn token(&self, pid: u32) -> Token {
+        let generation = self.generation;
+        Token { pid, generation }
     }
 
     /// What can be sent signals, to be tried in this order.
@@ -51,7 +49,10 @@ impl Entry {
 
     pub(super) fn has_exited(&self, pid: Pid, events: &Events) -> Result<bool, Error> {
         let (call, seen) = match &self.means {
-            Means::Event(member) => (Event::WAIT, events.has_exited(member, self.token(pid))),
+            Means::Event(member) => (
+                Event::WAIT,
+                events.has_exited(member, self.token(pid.get())),
+            ),
             Means::Polling(polling, _) => (probe::CALL, polling.look().map(|exit| exit.is_some())),
             Means::Exited(..) => return Ok(true),
         };
@@ -69,7 +70,7 @@ impl Entry {
             Means::Exited(..) => Ok(Seen::AsBefore),
             Means::Event(member) => look_at_member(pid, member),
             Means::Polling(polling, _) => {
-                look_at_polled(pid, polling, self.token(pid), events, tries_events)
+                look_at_polled(pid, polling, self.token(pid.get()), events, tries_events)
             }
         }
     }
