@@ -4,29 +4,33 @@ mod chart;
 mod check;
 mod child;
 mod contestants;
-mod growth;
+mod field;
+mod machine;
 mod measure;
+mod page;
 mod stats;
 mod syscalls;
-mod table;
 mod worker;
 
 use crate::{child::Program, measure::Plan};
-use std::{error::Error, path::PathBuf, process};
+use std::{env, error::Error, fs, path::PathBuf, process};
 
 const USAGE: &str = "\
-usage: procwait-peers [--quick] [--check] [--chart FILE.svg]
+usage: procwait-peers [--quick] [--check] [--into DIRECTORY]
 
-Prints tables, in Markdown.
-  --quick  measures less, and takes less than a minute instead of ten
+Prints tables, in Markdown, and writes them to measured.md and a chart to chart.svg.
+  --quick  measures less, takes a minute instead of a quarter of an hour, and writes
+           nothing unless told where
   --check  fails if procwait is far from where it should be
-  --chart  draws a chart as well";
+  --into   writes there, and not to the repository's docs";
+
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 /// A machine may be busy with something else for one of them.
 const CHECKS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = env::args().skip(1).collect();
     if let [first, name, program] = &arguments[..]
         && first == "--worker"
     {
@@ -45,9 +49,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     for attempt in 1.. {
         let figures = measure::measure(&options.plan, &program)?;
-        table::print(&options.plan, &figures);
-        if let Some(file) = &options.chart {
-            chart::draw(&figures, file)?;
+        let page = page::page(&options.plan, &figures);
+        print!("{page}");
+        if let Some(directory) = &options.into {
+            fs::write(directory.join("measured.md"), page)?;
+            fs::write(directory.join("chart.svg"), chart::draw(&figures))?;
         }
         if !options.check {
             break;
@@ -67,26 +73,26 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Options {
     plan: Plan,
     check: bool,
-    chart: Option<PathBuf>,
+    into: Option<PathBuf>,
 }
 
 impl Options {
     /// `None`: not as they should be.
     fn parse(arguments: Vec<String>) -> Option<Options> {
-        let mut options = Options {
-            plan: Plan::FULL,
-            check: false,
-            chart: None,
-        };
+        let (mut quick, mut check, mut into) = (false, false, None);
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--quick" => options.plan = Plan::QUICK,
-                "--check" => options.check = true,
-                "--chart" => options.chart = Some(arguments.next()?.into()),
+                "--quick" => quick = true,
+                "--check" => check = true,
+                "--into" => into = Some(arguments.next()?.into()),
                 _ => return None,
             }
         }
-        Some(options)
+        Some(Options {
+            plan: if quick { Plan::QUICK } else { Plan::FULL },
+            check,
+            into: into.or_else(|| (!quick).then(|| DOCS.into())),
+        })
     }
 }
