@@ -49,7 +49,6 @@ pub fn failures(figures: &Figures) -> Vec<String> {
         check(format!("{name}, CPU time to bare epoll's"), ratio, 2.0);
     }
 
-    // The first of all exits is among too few to be compared with.
     if let [_, few, .., most] = &find(&figures.growth, set::OURS)[..] {
         let ratio = most.median / few.median;
         check("one exit among most to one among few".into(), ratio, 3.0);

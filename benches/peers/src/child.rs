@@ -79,7 +79,7 @@ impl Children {
     /// One that exits at that time.
     pub fn command(&self, until: Time) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg(until.to_string()).stdout(self.note());
+        command.arg(until.0.to_string()).stdout(self.note());
         command
     }
 
@@ -114,12 +114,6 @@ impl Time {
     /// Zero once it has passed.
     pub fn left(self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(Time::now().0))
-    }
-}
-
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
     }
 }
 

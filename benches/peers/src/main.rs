@@ -13,16 +13,16 @@ mod syscalls;
 mod worker;
 
 use crate::{child::Program, measure::Plan};
-use std::{env, error::Error, fs, path::PathBuf, process};
+use std::{env, error::Error, fs, process};
 
 const USAGE: &str = "\
-usage: procwait-peers [--quick] [--check] [--into DIRECTORY]
+usage: procwait-peers [--quick] [--check]
 
-Prints tables, in Markdown, and writes them to measured.md and a chart to chart.svg.
+Prints tables, in Markdown, and writes them to docs/measured.md, and a chart to
+docs/chart.svg.
   --quick  measures less, takes a minute instead of a quarter of an hour, and writes
-           nothing unless told where
-  --check  fails if procwait is far from where it should be
-  --into   writes there, and not to the repository's docs";
+           beside its executable instead
+  --check  fails if procwait is far from where it should be";
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
@@ -36,9 +36,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         return Ok(worker::work(name, program.into())?);
     }
-    let Some(options) = Options::parse(arguments) else {
-        eprintln!("{USAGE}");
-        process::exit(2);
+    let (mut is_quick, mut is_check) = (false, false);
+    for argument in arguments {
+        match argument.as_str() {
+            "--quick" => is_quick = true,
+            "--check" => is_check = true,
+            _ => {
+                eprintln!("{USAGE}");
+                process::exit(2);
+            }
+        }
+    }
+    let (plan, directory) = match is_quick {
+        true => (Plan::QUICK, env::current_exe()?.with_file_name("")),
+        false => (Plan::FULL, DOCS.into()),
     };
     let program = match Program::build() {
         Ok(program) => program,
@@ -48,14 +59,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     for attempt in 1.. {
-        let figures = measure::measure(&options.plan, &program)?;
-        let page = page::page(&options.plan, &figures);
+        let figures = measure::measure(&plan, &program)?;
+        let page = page::page(&plan, &figures);
         print!("{page}");
-        if let Some(directory) = &options.into {
-            fs::write(directory.join("measured.md"), page)?;
-            fs::write(directory.join("chart.svg"), chart::draw(&figures))?;
-        }
-        if !options.check {
+        fs::write(directory.join("measured.md"), page)?;
+        fs::write(directory.join("chart.svg"), chart::draw(&figures))?;
+        eprintln!("written to {}", directory.display());
+        if !is_check {
             break;
         }
         let failures = check::failures(&figures);
@@ -68,31 +78,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("check: once more");
     }
     Ok(())
-}
-
-struct Options {
-    plan: Plan,
-    check: bool,
-    into: Option<PathBuf>,
-}
-
-impl Options {
-    /// `None`: not as they should be.
-    fn parse(arguments: Vec<String>) -> Option<Options> {
-        let (mut quick, mut check, mut into) = (false, false, None);
-        let mut arguments = arguments.into_iter();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--quick" => quick = true,
-                "--check" => check = true,
-                "--into" => into = Some(arguments.next()?.into()),
-                _ => return None,
-            }
-        }
-        Some(Options {
-            plan: if quick { Plan::QUICK } else { Plan::FULL },
-            check,
-            into: into.or_else(|| (!quick).then(|| DOCS.into())),
-        })
-    }
 }

@@ -22,9 +22,8 @@ pub struct Plan {
     pub idle: Duration,
     pub idle_rounds: usize,
     /// So many processes, so many times.
-    pub many: &'static [(usize, usize)],
-    pub growth: &'static [usize],
-    pub growth_rounds: usize,
+    pub many: &'static [(u64, usize)],
+    pub growth: &'static [(u64, usize)],
     /// Of 200 MB, and of some bytes.
     pub large_rounds: usize,
     pub small_rounds: usize,
@@ -38,8 +37,7 @@ impl Plan {
         idle: Duration::from_secs(10),
         idle_rounds: 5,
         many: &[(100, 21), (1_000, 11), (5_000, 7)],
-        growth: &[10, 100, 1_000, 10_000],
-        growth_rounds: 5,
+        growth: &[(10, 5), (100, 5), (1_000, 5), (10_000, 5)],
         large_rounds: 30,
         small_rounds: 1_000,
     };
@@ -50,8 +48,7 @@ impl Plan {
         idle: Duration::from_secs(2),
         idle_rounds: 1,
         many: &[(100, 1), (1_000, 1)],
-        growth: &[10, 100, 1_000],
-        growth_rounds: 1,
+        growth: &[(10, 1), (100, 1), (1_000, 1)],
         large_rounds: 3,
         small_rounds: 100,
     };
@@ -130,128 +127,122 @@ impl One {
 
 pub fn measure(plan: &Plan, program: &Program) -> io::Result<Figures> {
     let start = Instant::now();
-    let progress = |what: &str| eprintln!("{:3} s: {what}", start.elapsed().as_secs());
+    let run = Run {
+        plan,
+        program,
+        start,
+    };
     Ok(Figures {
-        one: measure_one(plan, program, &progress)?,
-        many: measure_many(plan, program, &progress)?,
-        growth: measure_growth(plan, program, &progress)?,
-        output: measure_output(plan, program, &progress)?,
+        one: run.one()?,
+        many: run.counts(many::all(), task::MANY, plan.many, used)?,
+        growth: run.counts(set::all(), task::GROWTH, plan.growth, |of| measured(of, 0))?,
+        output: run.output()?,
         took: start.elapsed(),
     })
 }
 
-fn measure_one(
-    plan: &Plan,
-    program: &Program,
-    progress: &dyn Fn(&str),
-) -> io::Result<Vec<Row<One>>> {
-    let contestants = one::all();
-    let mut field = Field::start(&contestants, program)?;
-    let mut jitter = Jitter(1);
-    // The first wait of each sets up what it needs for all.
-    field.in_turn(2, || (task::LATENCY, 2_000_000))?;
-
-    progress("latency, children of 2 to 4 ms");
-    let short = field.in_turn(plan.short_rounds, || {
-        (task::LATENCY, 2_000_000 + jitter.below(2_000_000))
-    })?;
-    progress("latency, children of 200 ms");
-    let long = field.at_once(plan.long_rounds, |turn| {
-        // One exit every 5 ms, so that they do not disturb each other.
-        let life = 200_000_000 + turn as u64 * 5_000_000 + jitter.below(3_000_000);
-        (task::LATENCY, life)
-    })?;
-    progress("looks");
-    let running = field.in_turn(plan.look_rounds, || (task::RUNNING, 1_000))?;
-    let exited = field.in_turn(plan.look_rounds, || (task::EXITED, 50))?;
-    progress("idle waits");
-    let millis = plan.idle.as_millis() as u64;
-    let idle = field.at_once(plan.idle_rounds, |_| (task::IDLE, millis))?;
-    drop(field);
-    progress("system calls");
-    let syscalls = syscalls::count(&contestants, program)?;
-
-    let looks = |i: usize| {
-        Some(Looks {
-            running: running[i].stats(0)?,
-            first: exited[i].stats(0)?,
-            second: exited[i].stats(1)?,
-        })
-    };
-    let idle = |i: usize| {
-        Some(Idle {
-            wakeups_per_second: idle[i].stats(0)?.median / plan.idle.as_secs_f64(),
-            cpu: idle[i].stats(1)?,
-        })
-    };
-    Ok(rows(contestants, |i, way| One {
-        reaps: way.reaps,
-        short: measured(&short[i], 0),
-        long: measured(&long[i], 0),
-        looks: looks(i),
-        idle: idle(i),
-        syscalls: syscalls[i],
-    }))
+struct Run<'a> {
+    plan: &'a Plan,
+    program: &'a Program,
+    start: Instant,
 }
 
-fn measure_many(
-    plan: &Plan,
-    program: &Program,
-    progress: &dyn Fn(&str),
-) -> io::Result<Vec<Row<Vec<Used>>>> {
-    let contestants = many::all();
-    let mut field = Field::start(&contestants, program)?;
-    let mut answers = Vec::new();
-    for &(count, rounds) in plan.many {
-        progress(&format!("{count} processes"));
-        answers.push(field.in_turn(rounds, || (task::MANY, count as u64))?);
+impl Run<'_> {
+    fn progress(&self, what: &str) {
+        eprintln!("{:3} s: {what}", self.start.elapsed().as_secs());
     }
-    Ok(rows(contestants, |i, _| {
-        answers.iter().map(|of| used(&of[i])).collect()
-    }))
-}
 
-fn measure_growth(
-    plan: &Plan,
-    program: &Program,
-    progress: &dyn Fn(&str),
-) -> io::Result<Vec<Row<Vec<Stats>>>> {
-    let contestants = set::all();
-    let mut field = Field::start(&contestants, program)?;
-    let mut answers = Vec::new();
-    for &count in plan.growth {
-        progress(&format!("one exit among {count}"));
-        answers.push(field.in_turn(plan.growth_rounds, || (task::GROWTH, count as u64))?);
+    fn one(&self) -> io::Result<Vec<Row<One>>> {
+        let plan = self.plan;
+        let contestants = one::all();
+        let mut field = Field::start(&contestants, self.program)?;
+        let mut jitter = Jitter(1);
+        // The first wait of each sets up what it needs for all.
+        field.in_turn(2, || (task::LATENCY, 2_000_000))?;
+
+        self.progress("latency, children of 2 to 4 ms");
+        let short = field.in_turn(plan.short_rounds, || {
+            (task::LATENCY, 2_000_000 + jitter.below(2_000_000))
+        })?;
+        self.progress("latency, children of 200 ms");
+        let long = field.at_once(plan.long_rounds, |turn| {
+            // One exit every 5 ms, so that they do not disturb each other.
+            let life = 200_000_000 + turn as u64 * 5_000_000 + jitter.below(3_000_000);
+            (task::LATENCY, life)
+        })?;
+        self.progress("looks");
+        let running = field.in_turn(plan.look_rounds, || (task::RUNNING, 1_000))?;
+        let exited = field.in_turn(plan.look_rounds, || (task::EXITED, 50))?;
+        self.progress("idle waits");
+        let millis = plan.idle.as_millis() as u64;
+        let idle = field.at_once(plan.idle_rounds, |_| (task::IDLE, millis))?;
+        drop(field);
+        self.progress("system calls");
+        let syscalls = syscalls::count(&contestants, self.program)?;
+
+        let looks = |i: usize| {
+            Some(Looks {
+                running: running[i].stats(0)?,
+                first: exited[i].stats(0)?,
+                second: exited[i].stats(1)?,
+            })
+        };
+        let idle = |i: usize| {
+            Some(Idle {
+                wakeups_per_second: idle[i].stats(0)?.median / plan.idle.as_secs_f64(),
+                cpu: idle[i].stats(1)?,
+            })
+        };
+        Ok(rows(contestants, |i, way| One {
+            reaps: way.reaps,
+            short: measured(&short[i], 0),
+            long: measured(&long[i], 0),
+            looks: looks(i),
+            idle: idle(i),
+            syscalls: syscalls[i],
+        }))
     }
-    Ok(rows(contestants, |i, _| {
-        answers.iter().map(|of| measured(&of[i], 0)).collect()
-    }))
-}
 
-fn measure_output(
-    plan: &Plan,
-    program: &Program,
-    progress: &dyn Fn(&str),
-) -> io::Result<Vec<Row<Output>>> {
-    let contestants = output::all();
-    let mut field = Field::start(&contestants, program)?;
-    let mut of = |bytes, rounds| {
-        progress(&format!("{bytes} bytes of output"));
-        // The first one of each sets up what it needs for all.
-        field.in_turn(1, || (task::OUTPUT, bytes))?;
-        field.in_turn(rounds, || (task::OUTPUT, bytes))
-    };
-    let large = of(200_000_000, plan.large_rounds)?;
-    let small = of(3, plan.small_rounds)?;
-    progress("output that is held open");
-    let held_open = field.at_once(1, |_| (task::HELD_OPEN, 500))?;
+    /// Of sets of so many processes, so many times.
+    fn counts<W, F>(
+        &self,
+        contestants: Vec<Contestant<W>>,
+        task: &'static str,
+        counts: &[(u64, usize)],
+        figure: fn(&Answers) -> F,
+    ) -> io::Result<Vec<Row<Vec<F>>>> {
+        let mut field = Field::start(&contestants, self.program)?;
+        let mut answers = Vec::new();
+        for &(count, rounds) in counts {
+            self.progress(&format!("{task}, {count} processes"));
+            answers.push(field.in_turn(rounds, || (task, count))?);
+        }
+        Ok(rows(contestants, |i, _| {
+            answers.iter().map(|of| figure(&of[i])).collect()
+        }))
+    }
 
-    Ok(rows(contestants, |i, _| Output {
-        large: used(&large[i]),
-        small: used(&small[i]),
-        held_open: measured(&held_open[i], 0),
-        is_kept: held_open[i].stats(2).is_some(),
-    }))
+    fn output(&self) -> io::Result<Vec<Row<Output>>> {
+        let contestants = output::all();
+        let mut field = Field::start(&contestants, self.program)?;
+        let mut of = |bytes, rounds| {
+            self.progress(&format!("{bytes} bytes of output"));
+            // The first one of each sets up what it needs for all.
+            field.in_turn(1, || (task::OUTPUT, bytes))?;
+            field.in_turn(rounds, || (task::OUTPUT, bytes))
+        };
+        let large = of(200_000_000, self.plan.large_rounds)?;
+        let small = of(3, self.plan.small_rounds)?;
+        self.progress("output that is held open");
+        let held_open = field.at_once(1, |_| (task::HELD_OPEN, 500))?;
+
+        Ok(rows(contestants, |i, _| Output {
+            large: used(&large[i]),
+            small: used(&small[i]),
+            held_open: measured(&held_open[i], 0),
+            is_kept: held_open[i].stats(2).is_some(),
+        }))
+    }
 }
 
 fn rows<W, F>(contestants: Vec<Contestant<W>>, figures: impl Fn(usize, W) -> F) -> Vec<Row<F>> {

@@ -1,7 +1,7 @@
 //! The figures as a page, in Markdown.
 
 use crate::{
-    contestants::{many, one, output},
+    contestants::{many, one, output, set},
     machine,
     measure::{Figures, One, Output, Plan, Row, Used, find},
     stats::Stats,
@@ -131,7 +131,7 @@ fn idle(plan: &Plan, rows: &[Row<One>]) -> String {
 }
 
 fn many(plan: &Plan, rows: &[Row<Vec<Used>>]) -> String {
-    let rounds: Vec<_> = plan.many.iter().map(|it| it.1.to_string()).collect();
+    let rounds: Vec<_> = plan.many.iter().map(|(_, it)| it.to_string()).collect();
     let text = format!(
         "Wall time in ms from that moment until all are known and reaped, CPU time in ms of the wait, which begins half a second earlier, and its ratio to bare epoll's. Rounds: {}.",
         rounds.join(", "),
@@ -158,15 +158,23 @@ fn many(plan: &Plan, rows: &[Row<Vec<Used>>]) -> String {
 }
 
 fn growth(plan: &Plan, rows: &[Row<Vec<Stats>>]) -> String {
-    let counts: Vec<_> = plan.growth.iter().map(usize::to_string).collect();
+    let titles = plan
+        .growth
+        .iter()
+        .map(|(count, _)| format!("{count} | ratio"));
+    let titles = titles.collect::<Vec<_>>().join(" | ");
+    let floor = find(rows, set::FLOOR);
     let lines = rows.iter().map(|row| {
-        let cells = row.figures.iter().map(|its| micros(its.median));
-        [row.label.clone()].into_iter().chain(cells).collect()
+        let mut cells = vec![row.label.clone()];
+        for (&its, &floor) in row.figures.iter().zip(floor) {
+            cells.extend([micros(its.median), ratio(its, floor)]);
+        }
+        cells
     });
     section(
         "One exit, in a set of so many",
         "In µs, from the exit's being there to its report.",
-        &counts.join(" | "),
+        &titles,
         lines,
     )
 }

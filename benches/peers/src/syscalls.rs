@@ -45,7 +45,7 @@ fn count_one(name: &str, program: &Program) -> io::Result<usize> {
         .spawn()?;
     let mut tasks = tracer.stdin.take().expect("it is piped");
     for _ in 0..2 {
-        writeln!(tasks, "{} 200000000", task::TRACED)?;
+        writeln!(tasks, "{} 200000000", task::LATENCY)?;
     }
     drop(tasks);
     tracer.wait()?;

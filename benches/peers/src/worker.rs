@@ -25,7 +25,8 @@ use std::{
 
 /// Tasks as the coordinator calls them, each with a number.
 pub mod task {
-    /// Exit to return, in ns, for a child that lives so many ns.
+    /// Exit to return, in ns, for a child that lives so many ns. The wait is between two
+    /// `getppid`, for strace.
     pub const LATENCY: &str = "latency";
     /// Wake-ups, and CPU time in ns, of a wait in vain for so many ms.
     pub const IDLE: &str = "idle";
@@ -34,8 +35,6 @@ pub mod task {
     /// ns for the first look at a child that has exited, and for the second, as the
     /// means of looks at so many.
     pub const EXITED: &str = "exited";
-    /// A wait for a child that lives so many ns, between two `getppid`, for strace.
-    pub const TRACED: &str = "traced";
     /// Wall and CPU time in ns of the wait for so many that exit at once.
     pub const MANY: &str = "many";
     /// ns from one exit to its report in a set of so many, the median.
@@ -75,10 +74,11 @@ pub fn work(name: &str, program: PathBuf) -> io::Result<()> {
         let number: u64 = number.parse().expect("a number");
         let figures = match task {
             task::LATENCY => latency(&one(), &children, Duration::from_nanos(number)),
+            // Its wait cannot give up.
+            task::IDLE if name == one::STD => Vec::new(),
             task::IDLE => idle(&one(), &children, Duration::from_millis(number)),
             task::RUNNING => running(&one(), &children, number),
             task::EXITED => exited(&one(), &children, number),
-            task::TRACED => traced(&one(), &children, Duration::from_nanos(number)),
             task::MANY => {
                 let spawn = way(many::all(), name);
                 many(&spawn, &children, number as usize, &mut spawn_time)
@@ -102,8 +102,10 @@ fn way<W>(all: Vec<Contestant<W>>, name: &str) -> W {
 fn latency(way: &one::Way, children: &Children, life: Duration) -> Vec<f64> {
     let until = Time::after(life);
     let (pid, mut waiting) = (way.start)(children, until);
+    let _ = getppid();
     let code = waiting.wait(LONG);
     let returned = Time::now();
+    let _ = getppid();
     assert_eq!(code, Some(CODE));
     drop(waiting);
     reap(pid);
@@ -112,21 +114,7 @@ fn latency(way: &one::Way, children: &Children, life: Duration) -> Vec<f64> {
     vec![returned.0 as f64 - end.0 as f64]
 }
 
-fn traced(way: &one::Way, children: &Children, life: Duration) -> Vec<f64> {
-    let (pid, mut waiting) = (way.start)(children, Time::after(life));
-    let _ = getppid();
-    let code = waiting.wait(LONG);
-    let _ = getppid();
-    assert_eq!(code, Some(CODE));
-    drop(waiting);
-    reap(pid);
-    Vec::new()
-}
-
 fn idle(way: &one::Way, children: &Children, timeout: Duration) -> Vec<f64> {
-    if !way.has_timeout {
-        return Vec::new();
-    }
     let (pid, mut waiting) = (way.start)(children, Time::after(timeout + LONG));
     let (wakeups, cpu) = (context_switches(), cpu_time());
     assert_eq!(waiting.wait(timeout), None);

@@ -5,7 +5,7 @@ use crate::child::{CODE, Children, Time, pid};
 use async_io::Timer;
 use futures_lite::FutureExt as _;
 use process_control::{ChildExt as _, Control as _};
-use procwait::{Process, WaitSet};
+use procwait::{Process, WaitSet, wait_all, wait_pid};
 use rustix::{fd::AsFd as _, process::WaitId};
 use shared_child::SharedChild;
 use std::{process::Child, time::Duration};
@@ -14,8 +14,6 @@ use waitpid_any::WaitHandle;
 pub struct Way {
     /// Is the child reaped when the wait returns?
     pub reaps: bool,
-    /// Can the wait give up?
-    pub has_timeout: bool,
     pub start: Box<Start>,
 }
 
@@ -48,29 +46,31 @@ impl<T> Waiting for Started<T> {
 }
 
 fn leaving<T: 'static>(
+    name: &'static str,
+    label: impl Into<String>,
     start: fn(&Children, Time) -> (u32, T),
     wait: fn(&mut T, Duration) -> Option<i32>,
     look: Option<Look<T>>,
-) -> Way {
-    Way {
-        reaps: false,
-        has_timeout: true,
-        start: Box::new(move |children, until| {
-            let (pid, it) = start(children, until);
-            (pid, Box::new(Started { it, wait, look }))
-        }),
-    }
+) -> Contestant<Way> {
+    let start = Box::new(move |children: &Children, until| {
+        let (pid, it) = start(children, until);
+        let waiting: Box<dyn Waiting> = Box::new(Started { it, wait, look });
+        (pid, waiting)
+    });
+    let reaps = false;
+    contestant(name, label, Way { reaps, start })
 }
 
 fn reaping<T: 'static>(
+    name: &'static str,
+    label: impl Into<String>,
     start: fn(&Children, Time) -> (u32, T),
     wait: fn(&mut T, Duration) -> Option<i32>,
     look: Option<Look<T>>,
-) -> Way {
-    Way {
-        reaps: true,
-        ..leaving(start, wait, look)
-    }
+) -> Contestant<Way> {
+    let mut contestant = leaving(name, label, start, wait, look);
+    contestant.way.reaps = true;
+    contestant
 }
 
 /// A look by a wait that gives up at once.
@@ -94,216 +94,175 @@ pub const PSUTIL: &str = "psutil";
 
 pub fn all() -> Vec<Contestant<Way>> {
     vec![
-        contestant(
+        floor(
             FLOOR,
             "bare `pidfd_open`, `ppoll`, `waitid(WNOWAIT)`, `close`",
-            floor(),
         ),
-        contestant(FLOOR_AGAIN, AGAIN, floor()),
-        contestant(
+        floor(FLOOR_AGAIN, AGAIN),
+        leaving(
             WAIT_PID,
             "**`procwait::wait_pid`**",
-            leaving(
-                child,
-                |child, timeout| {
-                    let exit = procwait::wait_pid(child.id(), Some(timeout));
-                    exit.unwrap()?.code()
-                },
-                Some(by_wait),
-            ),
+            child,
+            |child, timeout| wait_pid(child.id(), Some(timeout)).unwrap()?.code(),
+            Some(by_wait),
         ),
-        contestant(
+        leaving(
             PROCESS,
             "**`procwait::Process`**",
-            leaving(
-                held,
-                |(_, process), timeout| process.wait_timeout(timeout).unwrap()?.code(),
-                Some(|started| started.it.1.try_wait().unwrap()?.code()),
-            ),
+            held,
+            |(_, process), timeout| process.wait_timeout(timeout).unwrap()?.code(),
+            Some(|started| started.it.1.try_wait().unwrap()?.code()),
         ),
-        contestant(
+        leaving(
             WAIT_SET,
             "**`procwait::WaitSet`** of one",
-            leaving(
-                set_of_one,
-                |set, timeout| set.wait(Some(timeout)).unwrap()?.1.code(),
-                // Once it was told of, it is not in the set any more.
-                Some(|started| match started.it.is_empty() {
-                    true => Some(CODE),
-                    false => by_wait(started),
-                }),
-            ),
+            set_of_one,
+            |set, timeout| set.wait(Some(timeout)).unwrap()?.1.code(),
+            // Once it was told of, it is not in the set any more.
+            Some(|started| match started.it.is_empty() {
+                true => Some(CODE),
+                false => by_wait(started),
+            }),
         ),
-        contestant(
+        leaving(
             "wait-all",
             "**`procwait::wait_all`** of one",
-            leaving(
-                child,
-                |child, timeout| {
-                    let sorted = procwait::wait_all([child.id()], Some(timeout)).unwrap();
-                    sorted.exited.first()?.1.code()
-                },
-                Some(by_wait),
-            ),
+            child,
+            |child, timeout| {
+                let sorted = wait_all([child.id()], Some(timeout)).unwrap();
+                sorted.exited.first()?.1.code()
+            },
+            Some(by_wait),
         ),
-        contestant(
+        leaving(
             WAITPID_ANY,
             label("waitpid-any", "`WaitHandle`, no status"),
-            leaving(
-                waitpid_any,
-                |handle, timeout| handle.wait_timeout(timeout).unwrap().map(|()| CODE),
-                Some(by_wait),
-            ),
+            waitpid_any,
+            |handle, timeout| handle.wait_timeout(timeout).unwrap().map(|()| CODE),
+            Some(by_wait),
         ),
-        contestant(
+        leaving(
             "process-control",
             label("process_control", "`ChildExt`"),
-            leaving(
-                child,
-                |child, timeout| {
-                    let status = child.controlled().time_limit(timeout).wait();
-                    status.unwrap()?.code().map(|code| code as i32)
-                },
-                None,
-            ),
+            child,
+            |child, timeout| {
+                let status = child.controlled().time_limit(timeout).wait();
+                status.unwrap()?.code().map(|code| code as i32)
+            },
+            None,
         ),
-        contestant(
+        reaping(
             FLOOR_REAPING,
             "bare `pidfd_open`, `ppoll`, `waitpid`, `close`",
-            reaping(
-                child,
-                |child, timeout| {
-                    let pidfd = bare::open(child.id());
-                    bare::is_readable_within(pidfd.as_fd(), timeout)
-                        .then(|| bare::try_reap(child.id()))??
-                        .exit_status()
-                },
-                None,
-            ),
+            child,
+            |child, timeout| {
+                let pidfd = bare::open(child.id());
+                bare::is_readable_within(pidfd.as_fd(), timeout)
+                    .then(|| bare::try_reap(child.id()))??
+                    .exit_status()
+            },
+            None,
         ),
-        contestant(
+        reaping(
             CHILD_EXT,
             "**`procwait::ChildExt`**",
-            reaping(
-                child,
-                // Named, as other crates' traits are in scope.
-                |child, timeout| {
-                    let status = procwait::ChildExt::wait_timeout(child, timeout);
-                    status.unwrap()?.code()
-                },
-                Some(by_wait),
-            ),
+            child,
+            // Named, as other crates' traits are in scope.
+            |child, timeout| {
+                let status = procwait::ChildExt::wait_timeout(child, timeout);
+                status.unwrap()?.code()
+            },
+            Some(by_wait),
         ),
-        contestant(
+        reaping(
             STD,
             "`std::process::Child::wait`, no timeout",
-            Way {
-                has_timeout: false,
-                ..reaping(
-                    child,
-                    |child, _| child.wait().unwrap().code(),
-                    Some(|started| started.it.try_wait().unwrap()?.code()),
-                )
-            },
+            child,
+            |child, _| child.wait().unwrap().code(),
+            Some(|started| started.it.try_wait().unwrap()?.code()),
         ),
-        contestant(
+        reaping(
             WAIT_TIMEOUT,
             label("wait-timeout", "`ChildExt`"),
-            reaping(
-                child,
-                |child, timeout| {
-                    let status = wait_timeout::ChildExt::wait_timeout(child, timeout);
-                    status.unwrap()?.code()
-                },
-                Some(by_wait),
-            ),
+            child,
+            |child, timeout| {
+                let status = wait_timeout::ChildExt::wait_timeout(child, timeout);
+                status.unwrap()?.code()
+            },
+            Some(by_wait),
         ),
-        contestant(
+        reaping(
             SHARED_CHILD,
             label("shared_child", "`SharedChild`"),
-            reaping(
-                shared_child,
-                |child, timeout| child.wait_timeout(timeout).unwrap()?.code(),
-                Some(|started| started.it.try_wait().unwrap()?.code()),
-            ),
+            shared_child,
+            |child, timeout| child.wait_timeout(timeout).unwrap()?.code(),
+            Some(|started| started.it.try_wait().unwrap()?.code()),
         ),
-        contestant(
+        reaping(
             "subprocess",
             label("subprocess", "`Job`"),
-            reaping(
-                job,
-                |job, timeout| {
-                    let status = job.wait_timeout(timeout).unwrap()?;
-                    status.code().map(|code| code as i32)
-                },
-                Some(|started| started.it.poll()?.code().map(|code| code as i32)),
-            ),
+            job,
+            |job, timeout| {
+                let status = job.wait_timeout(timeout).unwrap()?;
+                status.code().map(|code| code as i32)
+            },
+            Some(|started| started.it.poll()?.code().map(|code| code as i32)),
         ),
-        contestant(
+        reaping(
             TOKIO_CHILD,
             label("tokio", "`Child`, `timeout`"),
-            reaping(
-                tokio_child,
-                |child, timeout| on_tokio(timeout, child.wait())?.unwrap().code(),
-                Some(|started| started.it.try_wait().unwrap()?.code()),
-            ),
+            tokio_child,
+            |child, timeout| on_tokio(timeout, child.wait())?.unwrap().code(),
+            Some(|started| started.it.try_wait().unwrap()?.code()),
         ),
-        contestant(
+        reaping(
             "on-tokio",
             "**`procwait::Process`** on tokio, `timeout`",
-            reaping(
-                held,
-                |(child, process), timeout| {
-                    on_tokio(timeout, process.wait_on_tokio())?.unwrap();
-                    child.try_wait().unwrap()?.code()
-                },
-                None,
-            ),
+            held,
+            |(child, process), timeout| {
+                on_tokio(timeout, process.wait_on_tokio())?.unwrap();
+                child.try_wait().unwrap()?.code()
+            },
+            None,
         ),
-        contestant(
+        reaping(
             "async-process",
             label("async-process", "`Child`, `Timer`"),
-            reaping(
-                async_child,
-                |child, timeout| on_async_io(timeout, child.status())?.unwrap().code(),
-                Some(|started| started.it.try_status().unwrap()?.code()),
-            ),
+            async_child,
+            |child, timeout| on_async_io(timeout, child.status())?.unwrap().code(),
+            Some(|started| started.it.try_status().unwrap()?.code()),
         ),
-        contestant(
+        reaping(
             "on-async-io",
             "**`procwait::Process`** on async-io, `Timer`",
-            reaping(
-                held,
-                |(child, process), timeout| {
-                    on_async_io(timeout, process.wait_on_async_io())?.unwrap();
-                    child.try_wait().unwrap()?.code()
-                },
-                None,
-            ),
+            held,
+            |(child, process), timeout| {
+                on_async_io(timeout, process.wait_on_async_io())?.unwrap();
+                child.try_wait().unwrap()?.code()
+            },
+            None,
         ),
-        contestant(
+        reaping(
             PSUTIL,
             "psutil before 7.2.2, its loop",
-            reaping(
-                child,
-                |child, timeout| python::psutil_polling(child.id(), timeout)?.exit_status(),
-                None,
-            ),
+            child,
+            |child, timeout| python::psutil_polling(child.id(), timeout)?.exit_status(),
+            None,
         ),
-        contestant(
+        reaping(
             "cpython",
             "CPython before 3.15, its loop",
-            reaping(
-                child,
-                |child, timeout| python::cpython_polling(child.id(), timeout)?.exit_status(),
-                None,
-            ),
+            child,
+            |child, timeout| python::cpython_polling(child.id(), timeout)?.exit_status(),
+            None,
         ),
     ]
 }
 
-fn floor() -> Way {
+fn floor(name: &'static str, label: &str) -> Contestant<Way> {
     leaving(
+        name,
+        label,
         child,
         |child, timeout| {
             let pidfd = bare::open(child.id());
@@ -344,7 +303,7 @@ fn shared_child(children: &Children, until: Time) -> (u32, SharedChild) {
 }
 
 fn job(children: &Children, until: Time) -> (u32, subprocess::Job) {
-    let command = subprocess::Exec::cmd(children.path()).arg(until.to_string());
+    let command = subprocess::Exec::cmd(children.path()).arg(until.0.to_string());
     let job = command.stdout(children.note()).start().unwrap();
     (job.pid(), job)
 }
@@ -358,7 +317,7 @@ fn tokio_child(children: &Children, until: Time) -> (u32, tokio::process::Child)
 
 fn async_child(children: &Children, until: Time) -> (u32, async_process::Child) {
     let mut command = async_process::Command::new(children.path());
-    command.arg(until.to_string()).stdout(children.note());
+    command.arg(until.0.to_string()).stdout(children.note());
     let child = command.spawn().unwrap();
     (child.id(), child)
 }
