@@ -33,10 +33,10 @@ impl Plan {
     pub const FULL: Plan = Plan {
         short_rounds: 1_000,
         long_rounds: 300,
-        look_rounds: 30,
+        look_rounds: 20,
         idle: Duration::from_secs(10),
         idle_rounds: 5,
-        many: &[(100, 21), (1_000, 11), (5_000, 7)],
+        many: &[(100, 15), (1_000, 9), (5_000, 7)],
         growth: &[(10, 5), (100, 5), (1_000, 5), (10_000, 5)],
         large_rounds: 30,
         small_rounds: 1_000,
