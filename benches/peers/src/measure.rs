@@ -36,8 +36,8 @@ impl Plan {
         look_rounds: 20,
         idle: Duration::from_secs(10),
         idle_rounds: 5,
-        many: &[(100, 15), (1_000, 9), (5_000, 7)],
-        growth: &[(10, 5), (100, 5), (1_000, 5), (10_000, 5)],
+        many: &[(100, 15), (1_000, 7), (5_000, 5)],
+        growth: &[(10, 5), (100, 5), (1_000, 5), (10_000, 3)],
         large_rounds: 30,
         small_rounds: 1_000,
     };

@@ -35,7 +35,7 @@ procwait beside other ways to wait for processes. This page is what
 cargo run --release --manifest-path benches/peers/Cargo.toml
 ```
 
-has written, on {}, in {:.0} minutes.
+has written, on {}, within {:.0} min.
 
 Each contestant has a process of its own, and all take turns. Python's loops are ported
 to Rust. What \"the same once more\" says is the floor, measured twice: the second figure

@@ -167,9 +167,10 @@ fn many(
 ) -> Vec<f64> {
     // All exit at once, and the wait begins half a second before that.
     let before = Duration::from_millis(500);
+    let slack = Duration::from_millis(100);
     loop {
         let start = Instant::now();
-        let until = Time::after(*spawn_time * count as u32 + before);
+        let until = Time::after(*spawn_time * count as u32 + slack + before);
         let wait = spawn(children, count, until);
         // Half as much again for the next time, as the machine may be busier.
         *spawn_time = start.elapsed() * 3 / 2 / count as u32;
