@@ -1,125 +1,104 @@
-//! The figures that matter most, as a picture: latency and wake-ups of each
-//! contestant. Its colours are legible on white and on black.
+//! The figures that matter most, as a picture that is legible on a phone, on white
+//! and on black: latency and wake-ups of what people would take.
 
 use crate::{
     contestants::one,
-    measure::{Figures, One},
+    measure::{Figures, One, find},
 };
-use plotters::{
-    coord::Shift,
-    prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
-};
-use std::{error::Error, ops::Range, path::Path};
 
-const WIDTH: u32 = 1080;
-const ROW: u32 = 24;
-const LABELS: u32 = 390;
-const HEAD: u32 = 50;
-const FOOT: u32 = 30;
+const FLOOR: &str = "#7d838a";
+const OURS: &str = "#188a66";
+const OTHER: &str = "#c4742a";
 
-const TEXT: RGBColor = RGBColor(0x77, 0x80, 0x8a);
-const OURS: RGBColor = RGBColor(0x1f, 0x9d, 0x78);
-const FLOOR: RGBColor = RGBColor(0x8b, 0x93, 0x9c);
-const OTHERS: RGBColor = RGBColor(0xd0, 0x84, 0x3a);
+/// All reap the child but for waitpid-any, so that the floor here and ours do as well.
+const ROWS: [(&str, &str, &str); 7] = [
+    (one::FLOOR_REAPING, "bare system calls", FLOOR),
+    (one::CHILD_EXT, "procwait", OURS),
+    (one::WAITPID_ANY, "waitpid-any (no status)", OTHER),
+    (one::TOKIO_CHILD, "tokio’s Child", OTHER),
+    (one::SHARED_CHILD, "shared_child", OTHER),
+    (one::WAIT_TIMEOUT, "wait-timeout", OTHER),
+    (one::PSUTIL, "a loop with sleep", OTHER),
+];
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+const WIDTH: usize = 640;
+/// Where the bars begin.
+const LEFT: usize = 272;
+/// Of a bar for each factor of ten.
+const DECADE: f64 = 72.0;
+const ROW: usize = 36;
+const HEAD: usize = 74;
+const GROUP: usize = HEAD + ROW * ROWS.len() + 26;
 
-pub fn draw(figures: &Figures, file: &Path) -> Result<(), Box<dyn Error>> {
-    let rows: Vec<&One> = figures
-        .one
-        .iter()
-        .filter(|row| row.contestant.name != one::FLOOR_AGAIN)
-        .collect();
-    let height = HEAD + ROW * rows.len() as u32 + FOOT;
-    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
-    let (labels, panels) = root.split_horizontally(LABELS);
-    let (left, right) = panels.split_horizontally((WIDTH - LABELS) / 2);
+pub fn draw(figures: &Figures) -> String {
+    let latency = |its: &One| its.long.median / 1e3;
+    let wakeups = |its: &One| its.idle.as_ref().map_or(0.0, |it| it.wakeups_per_second);
+    let value = |of: fn(&One) -> f64| ROWS.map(|(name, ..)| of(find(&figures.one, name)));
+    let groups = [
+        group(
+            0,
+            "From exit to return, in µs",
+            "median, child of 200 ms; log scale, shorter is better",
+            10.0,
+            value(latency),
+        ),
+        group(
+            GROUP,
+            "Wake-ups per second while waiting",
+            "a wait of 10 s; log scale, shorter is better",
+            0.01,
+            value(wakeups),
+        ),
+    ];
+    format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="21">
+{}</svg>
+"#,
+        groups.concat(),
+        height = 2 * GROUP,
+    )
+}
 
-    for (i, row) in rows.iter().enumerate() {
-        let text = row.contestant.label.replace(['`', '*'], "");
-        let colour = if is_ours(row) { OURS } else { TEXT };
-        let style = text_style(HPos::Right).color(&colour);
-        labels.draw_text(&text, &style, (LABELS as i32 - 8, middle(i)))?;
+/// One bar below the other. `origin` is what a bar of no length would stand for.
+fn group(top: usize, title: &str, what: &str, origin: f64, values: [f64; 7]) -> String {
+    let mut group = format!(
+        r#"<text x="0" y="{}" font-size="26" font-weight="bold" fill="{FLOOR}">{title}</text>
+<text x="0" y="{}" fill="{FLOOR}">{what}</text>
+"#,
+        top + 26,
+        top + 56,
+    );
+    for (i, ((_, label, colour), value)) in ROWS.into_iter().zip(values).enumerate() {
+        let top = top + HEAD + i * ROW;
+        let length = ((value / origin).log10() * DECADE).max(1.0);
+        let (text, weight) = match colour {
+            OURS => (OURS, "bold"),
+            _ => (FLOOR, "normal"),
+        };
+        group += &format!(
+            r#"<text x="{}" y="{}" text-anchor="end" fill="{text}" font-weight="{weight}">{label}</text>
+<rect x="{LEFT}" y="{}" width="{length:.0}" height="{}" fill="{colour}"/>
+<text x="{:.0}" y="{}" fill="{text}" font-weight="{weight}">{}</text>
+"#,
+            LEFT - 10,
+            top + 25,
+            top + 4,
+            ROW - 8,
+            LEFT as f64 + length + 8.0,
+            top + 25,
+            figure(value),
+        );
     }
-    bars(
-        &left,
-        "from exit to return in µs: median, child of 200 ms",
-        10.0..1_000_000.0,
-        rows.iter()
-            .map(|row| (colour(row), Some(row.long.median / 1e3))),
-    )?;
-    bars(
-        &right,
-        "wake-ups per second of an idle wait",
-        0.01..1_000.0,
-        rows.iter().map(|row| {
-            let idle = row.idle.as_ref();
-            (colour(row), idle.map(|idle| idle.wakeups_per_second))
-        }),
-    )?;
-    root.present()?;
-    Ok(())
-}
-
-/// One bar below the other, from a logarithmic scale's beginning.
-fn bars(
-    area: &Area<'_>,
-    title: &str,
-    scale: Range<f64>,
-    values: impl Iterator<Item = (RGBColor, Option<f64>)>,
-) -> Result<(), Box<dyn Error>> {
-    let (width, height) = area.dim_in_pixel();
-    let (top, bottom) = (HEAD as i32, (height - FOOT) as i32);
-    let axis: LogCoord<f64> = scale.clone().log_scale().into();
-    // Some space for the figure beside the longest bar.
-    let x = |value: f64| axis.map(&value, (0, width as i32 - 20));
-
-    area.draw_text(title, &text_style(HPos::Left), (0, top / 2))?;
-    let mut tick = scale.start;
-    while tick < scale.end * 0.99 {
-        let line = [(x(tick), top), (x(tick), bottom)];
-        area.draw(&PathElement::new(line.to_vec(), TEXT.mix(0.35)))?;
-        let place = (x(tick), bottom + FOOT as i32 / 2);
-        area.draw_text(&figure(tick), &text_style(HPos::Center), place)?;
-        tick *= 10.0;
-    }
-    for (i, (colour, value)) in values.enumerate() {
-        let half = ROW as i32 / 2 - 4;
-        let end = x(value.unwrap_or(scale.start));
-        let corners = [(0, middle(i) - half), (end, middle(i) + half)];
-        area.draw(&Rectangle::new(corners, colour.filled()))?;
-        let text = value.map_or("has no timeout".into(), figure);
-        area.draw_text(&text, &text_style(HPos::Left), (end + 5, middle(i)))?;
-    }
-    Ok(())
-}
-
-fn middle(row: usize) -> i32 {
-    (HEAD + ROW * row as u32 + ROW / 2) as i32
-}
-
-fn text_style(horizontal: HPos) -> TextStyle<'static> {
-    let style = TextStyle::from(("sans-serif", 16).into_font()).color(&TEXT);
-    style.pos(Pos::new(horizontal, VPos::Center))
-}
-
-fn is_ours(row: &One) -> bool {
-    row.contestant.label.contains("procwait")
-}
-
-fn colour(row: &One) -> RGBColor {
-    match row.contestant.name {
-        one::FLOOR | one::FLOOR_REAPING => FLOOR,
-        _ if is_ours(row) => OURS,
-        _ => OTHERS,
-    }
+    group
 }
 
 fn figure(value: f64) -> String {
     match value {
-        ..0.095 => format!("{value:.2}"),
         ..9.95 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
+        ..999.5 => format!("{value:.0}"),
+        _ => {
+            let value = value.round() as u64;
+            format!("{},{:03}", value / 1_000, value % 1_000)
+        }
     }
 }

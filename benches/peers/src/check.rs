@@ -2,9 +2,8 @@
 //! machines are noisy: they are for what makes a wait twice as dear.
 
 use crate::{
-    contestants::{many, one, output},
-    measure::{Figures, One},
-    table::{find, find_output, floor},
+    contestants::{many, one, output, set},
+    measure::{Figures, find},
 };
 
 /// What is out of bounds.
@@ -19,7 +18,7 @@ pub fn failures(figures: &Figures) -> Vec<String> {
     };
 
     let rows = &figures.one;
-    let (running, (exited, _)) = looks(rows, one::STD);
+    let std = find(rows, one::STD).looks.as_ref().expect("it can look");
     for (name, latency, look, first_look) in [
         // To tell a running child from a zombie that somebody else traces, it opens a
         // pidfd, unless the child has a list of robust futexes. This one has none.
@@ -28,60 +27,49 @@ pub fn failures(figures: &Figures) -> Vec<String> {
         (one::CHILD_EXT, 1.5, 2.5, 2.0),
         (one::WAIT_SET, 2.0, 2.5, 6.0),
     ] {
-        let row = find(rows, name);
-        let of = floor(rows, row);
-        let ratio = row.short.median / of.short.median;
+        let its = find(rows, name);
+        let ratio = its.short.median / its.floor(rows).short.median;
         check(format!("{name}, latency to the floor's"), ratio, latency);
-        let (its_running, (its_exited, _)) = looks(rows, name);
-        let ratio = its_running / running;
+        let looks = its.looks.as_ref().expect("it can look");
+        let ratio = looks.running.median / std.running.median;
         check(format!("{name}, a look to Child::try_wait"), ratio, look);
-        let ratio = its_exited / exited;
+        let ratio = looks.first.median / std.first.median;
         check(format!("{name}, once exited"), ratio, first_look);
-        let idle = row.idle.as_ref().expect("it has a timeout");
+        let idle = its.idle.as_ref().expect("it has a timeout");
         let wakeups = idle.wakeups_per_second;
         check(format!("{name}, wake-ups per second"), wakeups, 2.0);
     }
 
     let cpu = |name| {
-        let row = figures.many.iter().find(|row| row.contestant.name == name);
-        let last = row.and_then(|row| row.times.last());
-        last.expect("it was measured").1
+        let of_most = find(&figures.many, name).last();
+        of_most.expect("it was measured").cpu.median
     };
     for name in [many::WAIT_SET, many::WAIT_ALL] {
         let ratio = cpu(name) / cpu(many::FLOOR);
         check(format!("{name}, CPU time to bare epoll's"), ratio, 2.0);
     }
 
-    if let [_, few, .., most] = &figures.growth[..] {
-        let ratio = most.ours / few.ours;
-        check(
-            format!("one exit among {} to one among {}", most.count, few.count),
-            ratio,
-            3.0,
-        );
+    if let [_, few, .., most] = &find(&figures.growth, set::OURS)[..] {
+        let ratio = most.median / few.median;
+        check("one exit among most to one among few".into(), ratio, 3.0);
     }
 
-    let floor = find_output(&figures.output, output::FLOOR);
+    let floor = find(&figures.output, output::FLOOR);
     for name in [output::COMMAND_EXT, output::CHILD_EXT] {
-        let row = find_output(&figures.output, name);
+        let its = find(&figures.output, name);
         for (what, its, floor) in [
-            ("200 MB", &row.large, &floor.large),
-            ("three bytes", &row.small, &floor.small),
+            ("200 MB", &its.large, &floor.large),
+            ("three bytes", &its.small, &floor.small),
         ] {
-            let (wall, cpu) = (its.wall / floor.wall, its.cpu / floor.cpu);
+            let wall = its.wall.median / floor.wall.median;
             check(format!("{name}, {what}, time to std's"), wall, 2.0);
+            let cpu = its.cpu.median / floor.cpu.median;
             check(format!("{name}, {what}, CPU time to std's"), cpu, 2.0);
         }
-        let seconds = row.held_open / 1e9;
+        let seconds = its.held_open.median / 1e9;
         check(format!("{name}, seconds, held open"), seconds, 2.0);
-        let lost = f64::from(u8::from(!row.is_kept));
+        let lost = f64::from(u8::from(!its.is_kept));
         check(format!("{name}, output lost"), lost, 0.0);
     }
     failures
-}
-
-/// At a running child, and the first and second at one that has exited.
-fn looks(rows: &[One], name: &str) -> (f64, (f64, f64)) {
-    let row = find(rows, name);
-    row.running.zip(row.exited).expect("it can look")
 }

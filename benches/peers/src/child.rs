@@ -1,7 +1,10 @@
-//! The child that is waited for: building it, when it is to exit, and when it did.
+//! The child that is waited for: building it, when it is to exit, when it did, and
+//! clearing it away.
 
 use rustix::{
     fs::{MemfdFlags, ftruncate, memfd_create},
+    io::Errno,
+    process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid},
     time::{ClockId, clock_gettime},
 };
 use std::{
@@ -10,7 +13,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    process::{self, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     time::Duration,
 };
 
@@ -69,24 +72,28 @@ impl Children {
     }
 
     /// To be the child's standard output.
-    pub fn note(&self) -> io::Result<File> {
-        self.note.try_clone()
+    pub fn note(&self) -> File {
+        self.note.try_clone().unwrap()
     }
 
     /// One that exits at that time.
-    pub fn command(&self, until: Time) -> io::Result<Command> {
+    pub fn command(&self, until: Time) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg(until.to_string()).stdout(self.note()?);
-        Ok(command)
+        command.arg(until.0.to_string()).stdout(self.note());
+        command
+    }
+
+    pub fn spawn(&self, until: Time) -> Child {
+        self.command(until).spawn().unwrap()
     }
 
     /// When the last child took its last action.
-    pub fn end(&self) -> io::Result<Time> {
+    pub fn end(&self) -> Time {
         let mut note = [0; 16];
-        self.note.read_exact_at(&mut note, 0)?;
+        self.note.read_exact_at(&mut note, 0).unwrap();
         let (seconds, nanoseconds) = note.split_at(8);
         let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
-        Ok(Time(number(seconds) * 1_000_000_000 + number(nanoseconds)))
+        Time(number(seconds) * 1_000_000_000 + number(nanoseconds))
     }
 }
 
@@ -110,8 +117,27 @@ impl Time {
     }
 }
 
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+pub fn pid(child: u32) -> Pid {
+    Pid::from_raw(child as i32).expect("a child has a pid")
+}
+
+pub fn kill(child: u32) {
+    kill_process(pid(child), Signal::KILL).expect("our own child");
+}
+
+/// Sleeps until the child is a zombie, or was reaped.
+pub fn until_exited(child: u32) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::Pid(pid(child)), options) {
+        Ok(_) | Err(Errno::CHILD) => {}
+        Err(error) => panic!("waitid: {error}"),
+    }
+}
+
+/// If the contestant has not.
+pub fn reap(child: u32) {
+    match waitpid(Some(pid(child)), WaitOptions::empty()) {
+        Ok(_) | Err(Errno::CHILD) => {}
+        Err(error) => panic!("waitpid: {error}"),
     }
 }

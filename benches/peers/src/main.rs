@@ -4,37 +4,52 @@ mod chart;
 mod check;
 mod child;
 mod contestants;
-mod growth;
+mod field;
+mod machine;
 mod measure;
+mod page;
 mod stats;
 mod syscalls;
-mod table;
 mod worker;
 
 use crate::{child::Program, measure::Plan};
-use std::{error::Error, path::PathBuf, process};
+use std::{env, error::Error, fs, process};
 
 const USAGE: &str = "\
-usage: procwait-peers [--quick] [--check] [--chart FILE.svg]
+usage: procwait-peers [--quick] [--check]
 
-Prints tables, in Markdown.
-  --quick  measures less, and takes less than a minute instead of ten
-  --check  fails if procwait is far from where it should be
-  --chart  draws a chart as well";
+Prints tables, in Markdown, and writes them to docs/measured.md, and a chart to
+docs/chart.svg.
+  --quick  measures less, takes a minute instead of a quarter of an hour, and writes
+           beside its executable instead
+  --check  fails if procwait is far from where it should be";
+
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 /// A machine may be busy with something else for one of them.
 const CHECKS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = env::args().skip(1).collect();
     if let [first, name, program] = &arguments[..]
         && first == "--worker"
     {
         return Ok(worker::work(name, program.into())?);
     }
-    let Some(options) = Options::parse(arguments) else {
-        eprintln!("{USAGE}");
-        process::exit(2);
+    let (mut is_quick, mut is_check) = (false, false);
+    for argument in arguments {
+        match argument.as_str() {
+            "--quick" => is_quick = true,
+            "--check" => is_check = true,
+            _ => {
+                eprintln!("{USAGE}");
+                process::exit(2);
+            }
+        }
+    }
+    let (plan, directory) = match is_quick {
+        true => (Plan::QUICK, env::current_exe()?.with_file_name("")),
+        false => (Plan::FULL, DOCS.into()),
     };
     let program = match Program::build() {
         Ok(program) => program,
@@ -44,12 +59,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     for attempt in 1.. {
-        let figures = measure::measure(&options.plan, &program)?;
-        table::print(&options.plan, &figures);
-        if let Some(file) = &options.chart {
-            chart::draw(&figures, file)?;
-        }
-        if !options.check {
+        let figures = measure::measure(&plan, &program)?;
+        let page = page::page(&plan, &figures);
+        print!("{page}");
+        fs::write(directory.join("measured.md"), page)?;
+        fs::write(directory.join("chart.svg"), chart::draw(&figures))?;
+        eprintln!("written to {}", directory.display());
+        if !is_check {
             break;
         }
         let failures = check::failures(&figures);
@@ -62,31 +78,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("check: once more");
     }
     Ok(())
-}
-
-struct Options {
-    plan: Plan,
-    check: bool,
-    chart: Option<PathBuf>,
-}
-
-impl Options {
-    /// `None`: not as they should be.
-    fn parse(arguments: Vec<String>) -> Option<Options> {
-        let mut options = Options {
-            plan: Plan::FULL,
-            check: false,
-            chart: None,
-        };
-        let mut arguments = arguments.into_iter();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--quick" => options.plan = Plan::QUICK,
-                "--check" => options.check = true,
-                "--chart" => options.chart = Some(arguments.next()?.into()),
-                _ => return None,
-            }
-        }
-        Some(options)
-    }
 }

@@ -1,6 +1,10 @@
 //! How many system calls a wait makes, by strace.
 
-use crate::{child::Program, contestants::one::Contestant, measure::worker_command, worker::task};
+use crate::{
+    child::Program,
+    contestants::Contestant,
+    worker::{self, task},
+};
 use std::{
     collections::HashSet,
     env, fs,
@@ -9,7 +13,10 @@ use std::{
 };
 
 /// For each contestant; `None` where there is no strace, or it may not trace.
-pub fn count(contestants: &[Contestant], program: &Program) -> io::Result<Vec<Option<usize>>> {
+pub fn count<W>(
+    contestants: &[Contestant<W>],
+    program: &Program,
+) -> io::Result<Vec<Option<usize>>> {
     let probe = Command::new("strace")
         .args(["-o", "/dev/null", "true"])
         .output();
@@ -27,7 +34,7 @@ pub fn count(contestants: &[Contestant], program: &Program) -> io::Result<Vec<Op
 /// the first one may set things up.
 fn count_one(name: &str, program: &Program) -> io::Result<usize> {
     let log = env::temp_dir().join(format!("procwait-peers-{}.strace", process::id()));
-    let worker = worker_command(name, program)?;
+    let worker = worker::command(name, program)?;
     let mut tracer = Command::new("strace")
         .args(["-f", "-o"])
         .arg(&log)
@@ -38,7 +45,7 @@ fn count_one(name: &str, program: &Program) -> io::Result<usize> {
         .spawn()?;
     let mut tasks = tracer.stdin.take().expect("it is piped");
     for _ in 0..2 {
-        writeln!(tasks, "{} 200000000", task::TRACED)?;
+        writeln!(tasks, "{} 200000000", task::LATENCY)?;
     }
     drop(tasks);
     tracer.wait()?;

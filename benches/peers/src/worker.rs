@@ -4,59 +4,29 @@
 //! cannot do that.
 
 use crate::{
-    child::{Children, Time},
-    contestants::{bare, many, one, output},
-    growth,
+    child::{CODE, Children, Program, Time, kill, reap, until_exited},
+    contestants::{Contestant, many, one, output, set},
+    stats::Stats,
 };
 use rustix::{
-    io::Errno,
-    process::{
-        Resource, Signal, WaitId, WaitIdOptions, WaitOptions, getppid, getrlimit, kill_process,
-        setrlimit, waitid, waitpid,
-    },
+    process::{Resource, getppid, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
 use std::{
+    env,
     ffi::OsStr,
     io::{self, Write as _},
     mem::MaybeUninit,
     path::PathBuf,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-/// For waits that do not last so long.
-const LONG: Duration = Duration::from_secs(60);
-
-/// Answers tasks until there are no more.
-pub fn work(name: &str, program: PathBuf) -> io::Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit)?;
-
-    let children = Children::new(program)?;
-    let single = one::all().into_iter().find(|it| it.name == name);
-    let several = many::all().into_iter().find(|it| it.name == name);
-    let capturing = output::all().into_iter().find(|it| it.name == name);
-    for line in io::stdin().lines() {
-        let line = line?;
-        let (task, number) = line.split_once(' ').expect("a task and a number");
-        let number: u64 = number.parse().expect("a number");
-        let figures = match (&single, &several, &capturing) {
-            (Some(contestant), ..) => do_one(contestant, &children, task, number)?,
-            (_, Some(contestant), _) => do_many(contestant, &children, number as usize),
-            (.., Some(contestant)) => do_output(contestant, &children, task, number),
-            _ => growth::measure(name, &children, number as usize),
-        };
-        let figures: Vec<_> = figures.iter().map(f64::to_string).collect();
-        writeln!(io::stdout(), "{}", figures.join(" "))?;
-    }
-    Ok(())
-}
-
-/// Tasks as the coordinator calls them.
+/// Tasks as the coordinator calls them, each with a number.
 pub mod task {
-    /// Exit to return, in ns, for a child that lives so many ns.
+    /// Exit to return, in ns, for a child that lives so many ns. The wait is between two
+    /// `getppid`, for strace.
     pub const LATENCY: &str = "latency";
     /// Wake-ups, and CPU time in ns, of a wait in vain for so many ms.
     pub const IDLE: &str = "idle";
@@ -65,8 +35,10 @@ pub mod task {
     /// ns for the first look at a child that has exited, and for the second, as the
     /// means of looks at so many.
     pub const EXITED: &str = "exited";
-    /// A wait for a child that lives so many ns, between two `getppid`, for strace.
-    pub const TRACED: &str = "traced";
+    /// Wall and CPU time in ns of the wait for so many that exit at once.
+    pub const MANY: &str = "many";
+    /// ns from one exit to its report in a set of so many, the median.
+    pub const GROWTH: &str = "growth";
     /// Wall and CPU time in ns from before the spawn until the output is there, of so many
     /// bytes.
     pub const OUTPUT: &str = "output";
@@ -75,69 +47,90 @@ pub mod task {
     pub const HELD_OPEN: &str = "held-open";
 }
 
-fn do_one(
-    contestant: &one::Contestant,
-    children: &Children,
-    task: &str,
-    number: u64,
-) -> io::Result<Vec<f64>> {
-    match task {
-        task::LATENCY => latency(contestant, children, Duration::from_nanos(number)),
-        task::IDLE => Ok(idle(contestant, children, Duration::from_millis(number))),
-        task::RUNNING => Ok(running(contestant, children, number)),
-        task::EXITED => Ok(exited(contestant, children, number)),
-        task::TRACED => {
-            let mut waiting =
-                (contestant.start)(children, Time::after(Duration::from_nanos(number)));
-            let pid = waiting.pid();
-            let _ = getppid();
-            assert!(waiting.wait(LONG));
-            let _ = getppid();
-            drop(waiting);
-            reap(pid);
-            Ok(Vec::new())
-        }
-        _ => panic!("no task {task}"),
-    }
+/// For waits that do not last so long.
+const LONG: Duration = Duration::from_secs(60);
+
+/// This program, to be that contestant's worker.
+pub fn command(name: &str, program: &Program) -> io::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["--worker", name]).arg(program.path());
+    Ok(command)
 }
 
-fn latency(
-    contestant: &one::Contestant,
-    children: &Children,
-    life: Duration,
-) -> io::Result<Vec<f64>> {
-    let mut waiting = (contestant.start)(children, Time::after(life));
-    let pid = waiting.pid();
-    let has_exited = waiting.wait(LONG);
+/// Answers tasks until there are no more.
+pub fn work(name: &str, program: PathBuf) -> io::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+
+    let children = Children::new(program)?;
+    // For each of many, as far as it is known.
+    let mut spawn_time = Duration::from_micros(500);
+    let one = || way(one::all(), name);
+    let output = || way(output::all(), name);
+    for line in io::stdin().lines() {
+        let line = line?;
+        let (task, number) = line.split_once(' ').expect("a task and a number");
+        let number: u64 = number.parse().expect("a number");
+        let figures = match task {
+            task::LATENCY => latency(&one(), &children, Duration::from_nanos(number)),
+            // Its wait cannot give up.
+            task::IDLE if name == one::STD => Vec::new(),
+            task::IDLE => idle(&one(), &children, Duration::from_millis(number)),
+            task::RUNNING => running(&one(), &children, number),
+            task::EXITED => exited(&one(), &children, number),
+            task::MANY => {
+                let spawn = way(many::all(), name);
+                many(&spawn, &children, number as usize, &mut spawn_time)
+            }
+            task::GROWTH => growth(way(set::all(), name), &children, number as usize),
+            task::OUTPUT => whole_output(output(), &children, number as usize),
+            task::HELD_OPEN => held_open(output(), Duration::from_millis(number)),
+            _ => panic!("no task {task}"),
+        };
+        let figures: Vec<_> = figures.iter().map(f64::to_string).collect();
+        writeln!(io::stdout(), "{}", figures.join(" "))?;
+    }
+    Ok(())
+}
+
+fn way<W>(all: Vec<Contestant<W>>, name: &str) -> W {
+    let mut all = all.into_iter();
+    all.find(|it| it.name == name).expect("a contestant").way
+}
+
+fn latency(way: &one::Way, children: &Children, life: Duration) -> Vec<f64> {
+    let until = Time::after(life);
+    let (pid, mut waiting) = (way.start)(children, until);
+    let _ = getppid();
+    let code = waiting.wait(LONG);
     let returned = Time::now();
-    assert!(has_exited);
+    let _ = getppid();
+    assert_eq!(code, Some(CODE));
     drop(waiting);
     reap(pid);
-    Ok(vec![returned.0 as f64 - children.end()?.0 as f64])
+    let end = children.end();
+    assert!(end.0 >= until.0, "the note is of another child's end");
+    vec![returned.0 as f64 - end.0 as f64]
 }
 
-fn idle(contestant: &one::Contestant, children: &Children, timeout: Duration) -> Vec<f64> {
-    if !contestant.has_timeout {
-        return Vec::new();
-    }
-    let mut waiting = (contestant.start)(children, Time::after(timeout + LONG));
+fn idle(way: &one::Way, children: &Children, timeout: Duration) -> Vec<f64> {
+    let (pid, mut waiting) = (way.start)(children, Time::after(timeout + LONG));
     let (wakeups, cpu) = (context_switches(), cpu_time());
-    assert!(!waiting.wait(timeout));
+    assert_eq!(waiting.wait(timeout), None);
     let used = vec![context_switches() - wakeups, cpu_time() - cpu];
-    let pid = waiting.pid();
     kill(pid);
     drop(waiting);
     reap(pid);
     used
 }
 
-fn running(contestant: &one::Contestant, children: &Children, looks: u64) -> Vec<f64> {
-    let mut waiting = (contestant.start)(children, Time::after(LONG));
-    let pid = waiting.pid();
+fn running(way: &one::Way, children: &Children, looks: u64) -> Vec<f64> {
+    let (pid, mut waiting) = (way.start)(children, Time::after(LONG));
     let mean = waiting.look().map(|_| {
         let start = Instant::now();
         for _ in 0..looks {
-            assert_eq!(waiting.look(), Some(false));
+            assert_eq!(waiting.look(), Some(None));
         }
         start.elapsed().as_nanos() as f64 / looks as f64
     });
@@ -147,21 +140,16 @@ fn running(contestant: &one::Contestant, children: &Children, looks: u64) -> Vec
     mean.into_iter().collect()
 }
 
-fn exited(contestant: &one::Contestant, children: &Children, count: u64) -> Vec<f64> {
+fn exited(way: &one::Way, children: &Children, count: u64) -> Vec<f64> {
     // Not before all are started: some look then already.
     let until = Time::after(Duration::from_millis(count));
-    let start = |_| (contestant.start)(children, until);
-    let mut all: Vec<_> = (0..count).map(start).collect();
-    let pids: Vec<_> = all.iter().map(|waiting| waiting.pid()).collect();
-    for &pid in &pids {
-        until_exited(pid);
-    }
+    let start = |_| (way.start)(children, until);
+    let (pids, mut all): (Vec<_>, Vec<_>) = (0..count).map(start).unzip();
+    pids.iter().copied().for_each(until_exited);
     let mut look = || {
         let start = Instant::now();
         for waiting in &mut all {
-            if !waiting.look()? {
-                panic!("a child that has exited was not seen to");
-            }
+            assert_eq!(waiting.look()?, Some(CODE));
         }
         Some(start.elapsed().as_nanos() as f64 / count as f64)
     };
@@ -171,17 +159,24 @@ fn exited(contestant: &one::Contestant, children: &Children, count: u64) -> Vec<
     figures
 }
 
-fn do_many(contestant: &many::Contestant, children: &Children, count: usize) -> Vec<f64> {
+fn many(
+    spawn: &many::Way,
+    children: &Children,
+    count: usize,
+    spawn_time: &mut Duration,
+) -> Vec<f64> {
     // All exit at once, and the wait begins half a second before that.
     let before = Duration::from_millis(500);
-    let mut spawning = Duration::from_micros(500) * count as u32;
+    let slack = Duration::from_millis(100);
     loop {
-        let until = Time::after(spawning + before);
-        let wait = (contestant.spawn)(children, count, until);
+        let start = Instant::now();
+        let until = Time::after(*spawn_time * count as u32 + slack + before);
+        let wait = spawn(children, count, until);
+        // Half as much again for the next time, as the machine may be busier.
+        *spawn_time = start.elapsed() * 3 / 2 / count as u32;
         let Some(left) = until.left().checked_sub(before) else {
             // That took too long; drop nothing that still runs.
             wait();
-            spawning *= 2;
             continue;
         };
         thread::sleep(left);
@@ -192,34 +187,53 @@ fn do_many(contestant: &many::Contestant, children: &Children, count: usize) -> 
     }
 }
 
-fn do_output(
-    contestant: &output::Contestant,
-    children: &Children,
-    task: &str,
-    number: u64,
-) -> Vec<f64> {
-    let count = number.to_string();
-    let timed = |words: &[&OsStr], limit| {
-        let (start, cpu) = (Instant::now(), cpu_time());
-        let output = (contestant.run)(words, limit);
-        let figures = vec![start.elapsed().as_nanos() as f64, cpu_time() - cpu];
-        (figures, output.map(|output| output.len()))
+fn growth(new: set::Way, children: &Children, count: usize) -> Vec<f64> {
+    /// At most.
+    const EXITS: usize = 200;
+
+    let mut set = new();
+    let until = Time::after(Duration::from_secs(600));
+    let pids: Vec<u32> = (0..count).map(|_| children.spawn(until).id()).collect();
+    pids.iter().for_each(|&pid| set.insert(pid));
+    let (these, rest) = pids.split_at(count.min(EXITS));
+    let measure = |&pid: &u32| {
+        kill(pid);
+        until_exited(pid);
+        let start = Instant::now();
+        let found = set.next();
+        let took = start.elapsed().as_nanos() as f64;
+        // There is no exit code after a signal.
+        assert_eq!(found, (pid, None));
+        reap(pid);
+        took
     };
-    match task {
-        task::OUTPUT => {
-            let words = [children.path().as_ref(), "0".as_ref(), count.as_ref()];
-            let (figures, length) = timed(&words, LONG);
-            assert_eq!(length, Some(number as usize));
-            figures
-        }
-        task::HELD_OPEN => {
-            let words = ["sh", "-c", "sleep 3 & echo hi"].map(OsStr::new);
-            let (mut figures, length) = timed(&words, Duration::from_millis(number));
-            figures.extend(length.map(|length| length as f64));
-            figures
-        }
-        _ => panic!("no task {task}"),
-    }
+    let took = Stats::of(these.iter().map(measure).collect());
+    rest.iter().copied().for_each(kill);
+    rest.iter().copied().for_each(reap);
+    took.iter().map(|took| took.median).collect()
+}
+
+fn whole_output(run: output::Way, children: &Children, bytes: usize) -> Vec<f64> {
+    let count = bytes.to_string();
+    let words = [children.path().as_ref(), "0".as_ref(), count.as_ref()];
+    let (figures, length) = timed(run, &words, LONG);
+    assert_eq!(length, Some(bytes));
+    figures
+}
+
+fn held_open(run: output::Way, limit: Duration) -> Vec<f64> {
+    let words = ["sh", "-c", "sleep 3 & echo hi"].map(OsStr::new);
+    let (mut figures, length) = timed(run, &words, limit);
+    figures.extend(length.map(|length| length as f64));
+    figures
+}
+
+/// Wall and CPU time, and how many bytes came.
+fn timed(run: output::Way, words: &[&OsStr], limit: Duration) -> (Vec<f64>, Option<usize>) {
+    let (start, cpu) = (Instant::now(), cpu_time());
+    let output = run(words, limit);
+    let figures = vec![start.elapsed().as_nanos() as f64, cpu_time() - cpu];
+    (figures, output.map(|output| output.len()))
 }
 
 /// Of this process, in ns.
@@ -237,25 +251,4 @@ fn context_switches() -> f64 {
     assert_eq!(result, 0);
     // SAFETY: all of it is integers, for which the zeros were valid already.
     unsafe { usage.assume_init() }.ru_nvcsw as f64
-}
-
-pub fn kill(pid: u32) {
-    kill_process(bare::pid(pid), Signal::KILL).expect("our own child");
-}
-
-/// Sleeps until the child is a zombie, or was reaped.
-pub fn until_exited(pid: u32) {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    match waitid(WaitId::Pid(bare::pid(pid)), options) {
-        Ok(_) | Err(Errno::CHILD) => {}
-        Err(error) => panic!("waitid: {error}"),
-    }
-}
-
-/// If the contestant has not.
-pub fn reap(pid: u32) {
-    match waitpid(Some(bare::pid(pid)), WaitOptions::empty()) {
-        Ok(_) | Err(Errno::CHILD) => {}
-        Err(error) => panic!("waitpid: {error}"),
-    }
 }

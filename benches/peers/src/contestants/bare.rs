@@ -1,21 +1,18 @@
 //! The system calls with nothing around them: the floor.
 
+use crate::child::pid;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::{BorrowedFd, OwnedFd},
     process::{
-        Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, pidfd_open,
+        PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, pidfd_open,
         waitid, waitpid,
     },
 };
 use std::time::Duration;
 
-pub fn pid(pid: u32) -> Pid {
-    Pid::from_raw(pid as i32).expect("a child has a pid")
-}
-
-pub fn open(of: u32) -> OwnedFd {
-    pidfd_open(pid(of), PidfdFlags::empty()).unwrap()
+pub fn open(child: u32) -> OwnedFd {
+    pidfd_open(pid(child), PidfdFlags::empty()).unwrap()
 }
 
 pub fn is_readable_within(fd: BorrowedFd<'_>, timeout: Duration) -> bool {

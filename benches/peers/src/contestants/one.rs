@@ -1,42 +1,81 @@
 //! The ways to wait for one child.
 
-use super::{bare, label, python};
-use crate::child::{CODE, Children, Time};
+use super::{AGAIN, Contestant, TOKIO, bare, contestant, label, on_tokio, python};
+use crate::child::{CODE, Children, Time, pid};
 use async_io::Timer;
 use futures_lite::FutureExt as _;
 use process_control::{ChildExt as _, Control as _};
+use procwait::{Process, WaitSet, wait_all, wait_pid};
 use rustix::{fd::AsFd as _, process::WaitId};
 use shared_child::SharedChild;
-use std::{
-    future::Future,
-    process::{Child, ExitStatus},
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{process::Child, time::Duration};
 use waitpid_any::WaitHandle;
 
-pub struct Contestant {
-    /// On the command line of its worker.
-    pub name: &'static str,
-    pub label: String,
+pub struct Way {
     /// Is the child reaped when the wait returns?
     pub reaps: bool,
-    /// Can the wait give up?
-    pub has_timeout: bool,
-    pub start: fn(&Children, Time) -> Box<dyn Waiting>,
+    pub start: Box<Start>,
 }
 
-/// A child, and one way to wait for it.
+/// Starts a child, and gives back its pid.
+type Start = dyn Fn(&Children, Time) -> (u32, Box<dyn Waiting>);
+
+/// For one child: its exit code, or `None` while it runs.
 pub trait Waiting {
-    fn pid(&self) -> u32;
+    fn wait(&mut self, timeout: Duration) -> Option<i32>;
 
-    /// Whether it exits within the timeout. Looks at its exit code if it is told.
-    fn wait(&mut self, timeout: Duration) -> bool;
+    /// Without waiting; `None` if there is nothing for this but `wait`.
+    fn look(&mut self) -> Option<Option<i32>>;
+}
 
-    /// Whether it has exited; `None` if it has nothing for this but `wait`.
-    fn look(&mut self) -> Option<bool> {
-        None
+struct Started<T> {
+    it: T,
+    wait: fn(&mut T, Duration) -> Option<i32>,
+    look: Option<Look<T>>,
+}
+
+type Look<T> = fn(&mut Started<T>) -> Option<i32>;
+
+impl<T> Waiting for Started<T> {
+    fn wait(&mut self, timeout: Duration) -> Option<i32> {
+        (self.wait)(&mut self.it, timeout)
     }
+    fn look(&mut self) -> Option<Option<i32>> {
+        self.look.map(|look| look(self))
+    }
+}
+
+fn leaving<T: 'static>(
+    name: &'static str,
+    label: impl Into<String>,
+    start: fn(&Children, Time) -> (u32, T),
+    wait: fn(&mut T, Duration) -> Option<i32>,
+    look: Option<Look<T>>,
+) -> Contestant<Way> {
+    let start = Box::new(move |children: &Children, until| {
+        let (pid, it) = start(children, until);
+        let waiting: Box<dyn Waiting> = Box::new(Started { it, wait, look });
+        (pid, waiting)
+    });
+    let reaps = false;
+    contestant(name, label, Way { reaps, start })
+}
+
+fn reaping<T: 'static>(
+    name: &'static str,
+    label: impl Into<String>,
+    start: fn(&Children, Time) -> (u32, T),
+    wait: fn(&mut T, Duration) -> Option<i32>,
+    look: Option<Look<T>>,
+) -> Contestant<Way> {
+    let mut contestant = leaving(name, label, start, wait, look);
+    contestant.way.reaps = true;
+    contestant
+}
+
+/// A look by a wait that gives up at once.
+fn by_wait<T>(started: &mut Started<T>) -> Option<i32> {
+    started.wait(Duration::ZERO)
 }
 
 pub const FLOOR: &str = "floor";
@@ -47,426 +86,246 @@ pub const PROCESS: &str = "process";
 pub const WAIT_SET: &str = "wait-set";
 pub const CHILD_EXT: &str = "child-ext";
 pub const STD: &str = "std";
+pub const WAITPID_ANY: &str = "waitpid-any";
+pub const WAIT_TIMEOUT: &str = "wait-timeout";
+pub const SHARED_CHILD: &str = "shared-child";
+pub const TOKIO_CHILD: &str = "tokio";
+pub const PSUTIL: &str = "psutil";
 
-pub fn all() -> Vec<Contestant> {
+pub fn all() -> Vec<Contestant<Way>> {
     vec![
-        leaving::<Floor>(
+        floor(
             FLOOR,
             "bare `pidfd_open`, `ppoll`, `waitid(WNOWAIT)`, `close`",
         ),
-        // Shows how much of a difference is noise.
-        leaving::<Floor>(FLOOR_AGAIN, "the same once more"),
-        leaving::<WaitPid>(WAIT_PID, "**`procwait::wait_pid`**"),
-        leaving::<Held>(PROCESS, "**`procwait::Process`**"),
-        leaving::<Set>(WAIT_SET, "**`procwait::WaitSet`** of one"),
-        leaving::<All>("wait-all", "**`procwait::wait_all`** of one"),
-        leaving::<WaitpidAny>(
-            "waitpid-any",
-            label("waitpid-any", "`WaitHandle`, no status"),
+        floor(FLOOR_AGAIN, AGAIN),
+        leaving(
+            WAIT_PID,
+            "**`procwait::wait_pid`**",
+            child,
+            |child, timeout| wait_pid(child.id(), Some(timeout)).unwrap()?.code(),
+            Some(by_wait),
         ),
-        leaving::<Controlled>("process-control", label("process_control", "`ChildExt`")),
-        reaping::<FloorReaping>(
+        leaving(
+            PROCESS,
+            "**`procwait::Process`**",
+            held,
+            |(_, process), timeout| process.wait_timeout(timeout).unwrap()?.code(),
+            Some(|started| started.it.1.try_wait().unwrap()?.code()),
+        ),
+        leaving(
+            WAIT_SET,
+            "**`procwait::WaitSet`** of one",
+            set_of_one,
+            |set, timeout| set.wait(Some(timeout)).unwrap()?.1.code(),
+            // Once it was told of, it is not in the set any more.
+            Some(|started| match started.it.is_empty() {
+                true => Some(CODE),
+                false => by_wait(started),
+            }),
+        ),
+        leaving(
+            "wait-all",
+            "**`procwait::wait_all`** of one",
+            child,
+            |child, timeout| {
+                let sorted = wait_all([child.id()], Some(timeout)).unwrap();
+                sorted.exited.first()?.1.code()
+            },
+            Some(by_wait),
+        ),
+        leaving(
+            WAITPID_ANY,
+            label("waitpid-any", "`WaitHandle`, no status"),
+            waitpid_any,
+            |handle, timeout| handle.wait_timeout(timeout).unwrap().map(|()| CODE),
+            Some(by_wait),
+        ),
+        leaving(
+            "process-control",
+            label("process_control", "`ChildExt`"),
+            child,
+            |child, timeout| {
+                let status = child.controlled().time_limit(timeout).wait();
+                status.unwrap()?.code().map(|code| code as i32)
+            },
+            None,
+        ),
+        reaping(
             FLOOR_REAPING,
             "bare `pidfd_open`, `ppoll`, `waitpid`, `close`",
+            child,
+            |child, timeout| {
+                let pidfd = bare::open(child.id());
+                bare::is_readable_within(pidfd.as_fd(), timeout)
+                    .then(|| bare::try_reap(child.id()))??
+                    .exit_status()
+            },
+            None,
         ),
-        reaping::<Extended>(CHILD_EXT, "**`procwait::ChildExt`**"),
-        Contestant {
-            has_timeout: false,
-            ..reaping::<Std>(STD, "`std::process::Child::wait`, no timeout")
-        },
-        reaping::<WaitTimeout>("wait-timeout", label("wait-timeout", "`ChildExt`")),
-        reaping::<SharedChild>("shared-child", label("shared_child", "`SharedChild`")),
-        reaping::<subprocess::Job>("subprocess", label("subprocess", "`Job`")),
-        reaping::<tokio::process::Child>("tokio", label("tokio", "`Child`, `timeout`")),
-        reaping::<OnTokio>("on-tokio", "**`procwait::Process`** on tokio, `timeout`"),
-        reaping::<async_process::Child>(
+        reaping(
+            CHILD_EXT,
+            "**`procwait::ChildExt`**",
+            child,
+            // Named, as other crates' traits are in scope.
+            |child, timeout| {
+                let status = procwait::ChildExt::wait_timeout(child, timeout);
+                status.unwrap()?.code()
+            },
+            Some(by_wait),
+        ),
+        reaping(
+            STD,
+            "`std::process::Child::wait`, no timeout",
+            child,
+            |child, _| child.wait().unwrap().code(),
+            Some(|started| started.it.try_wait().unwrap()?.code()),
+        ),
+        reaping(
+            WAIT_TIMEOUT,
+            label("wait-timeout", "`ChildExt`"),
+            child,
+            |child, timeout| {
+                let status = wait_timeout::ChildExt::wait_timeout(child, timeout);
+                status.unwrap()?.code()
+            },
+            Some(by_wait),
+        ),
+        reaping(
+            SHARED_CHILD,
+            label("shared_child", "`SharedChild`"),
+            shared_child,
+            |child, timeout| child.wait_timeout(timeout).unwrap()?.code(),
+            Some(|started| started.it.try_wait().unwrap()?.code()),
+        ),
+        reaping(
+            "subprocess",
+            label("subprocess", "`Job`"),
+            job,
+            |job, timeout| {
+                let status = job.wait_timeout(timeout).unwrap()?;
+                status.code().map(|code| code as i32)
+            },
+            Some(|started| started.it.poll()?.code().map(|code| code as i32)),
+        ),
+        reaping(
+            TOKIO_CHILD,
+            label("tokio", "`Child`, `timeout`"),
+            tokio_child,
+            |child, timeout| on_tokio(timeout, child.wait())?.unwrap().code(),
+            Some(|started| started.it.try_wait().unwrap()?.code()),
+        ),
+        reaping(
+            "on-tokio",
+            "**`procwait::Process`** on tokio, `timeout`",
+            held,
+            |(child, process), timeout| {
+                on_tokio(timeout, process.wait_on_tokio())?.unwrap();
+                child.try_wait().unwrap()?.code()
+            },
+            None,
+        ),
+        reaping(
             "async-process",
             label("async-process", "`Child`, `Timer`"),
+            async_child,
+            |child, timeout| on_async_io(timeout, child.status())?.unwrap().code(),
+            Some(|started| started.it.try_status().unwrap()?.code()),
         ),
-        reaping::<OnAsyncIo>(
+        reaping(
             "on-async-io",
             "**`procwait::Process`** on async-io, `Timer`",
+            held,
+            |(child, process), timeout| {
+                on_async_io(timeout, process.wait_on_async_io())?.unwrap();
+                child.try_wait().unwrap()?.code()
+            },
+            None,
         ),
-        reaping::<Psutil>("psutil", "psutil before 7.2.2, its loop"),
-        reaping::<Cpython>("cpython", "CPython before 3.15, its loop"),
+        reaping(
+            PSUTIL,
+            "psutil before 7.2.2, its loop",
+            child,
+            |child, timeout| python::psutil_polling(child.id(), timeout)?.exit_status(),
+            None,
+        ),
+        reaping(
+            "cpython",
+            "CPython before 3.15, its loop",
+            child,
+            |child, timeout| python::cpython_polling(child.id(), timeout)?.exit_status(),
+            None,
+        ),
     ]
 }
 
-fn leaving<T: Start>(name: &'static str, label: impl Into<String>) -> Contestant {
-    Contestant {
+fn floor(name: &'static str, label: &str) -> Contestant<Way> {
+    leaving(
         name,
-        label: label.into(),
-        reaps: false,
-        has_timeout: true,
-        start: |children, until| Box::new(T::start(children, until)),
-    }
+        label,
+        child,
+        |child, timeout| {
+            let pidfd = bare::open(child.id());
+            bare::is_readable_within(pidfd.as_fd(), timeout)
+                .then(|| bare::peek(WaitId::PidFd(pidfd.as_fd())))??
+                .exit_status()
+        },
+        Some(|started| bare::peek(WaitId::Pid(pid(started.it.id())))?.exit_status()),
+    )
 }
 
-fn reaping<T: Start>(name: &'static str, label: impl Into<String>) -> Contestant {
-    Contestant {
-        reaps: true,
-        ..leaving::<T>(name, label)
-    }
+fn child(children: &Children, until: Time) -> (u32, Child) {
+    let child = children.spawn(until);
+    (child.id(), child)
 }
 
-trait Start: Waiting + Sized + 'static {
-    fn start(children: &Children, until: Time) -> Self;
+/// Held from the spawn on, as the runtimes' own children are.
+fn held(children: &Children, until: Time) -> (u32, (Child, Process)) {
+    let (pid, child) = child(children, until);
+    (pid, (child, Process::open(pid).unwrap()))
 }
 
-/// Has the exit code been told, and is it the right one?
-fn exited(status: Option<ExitStatus>) -> bool {
-    status.is_some_and(|status| exited_with(status.code()))
+fn set_of_one(children: &Children, until: Time) -> (u32, WaitSet) {
+    let (pid, _) = child(children, until);
+    let mut set = WaitSet::new();
+    set.insert(pid).unwrap();
+    (pid, set)
 }
 
-fn exited_with(code: Option<i32>) -> bool {
-    assert!(matches!(code, Some(CODE)), "exited with {code:?}");
-    true
+fn waitpid_any(children: &Children, until: Time) -> (u32, WaitHandle) {
+    let (pid, _) = child(children, until);
+    (pid, WaitHandle::open(pid as i32).unwrap())
 }
 
-fn spawn(children: &Children, until: Time) -> Child {
-    children.command(until).unwrap().spawn().unwrap()
+fn shared_child(children: &Children, until: Time) -> (u32, SharedChild) {
+    let (pid, child) = child(children, until);
+    (pid, SharedChild::new(child).unwrap())
 }
 
-/// Waiters that are made of a child spawned by the standard library.
-macro_rules! of_child {
-    ($name:ident, $child:ident => $new:expr) => {
-        impl Start for $name {
-            #[allow(clippy::zombie_processes)] // The worker reaps it.
-            fn start(children: &Children, until: Time) -> Self {
-                let $child = spawn(children, until);
-                $new
-            }
-        }
+fn job(children: &Children, until: Time) -> (u32, subprocess::Job) {
+    let command = subprocess::Exec::cmd(children.path()).arg(until.0.to_string());
+    let job = command.stdout(children.note()).start().unwrap();
+    (job.pid(), job)
+}
+
+fn tokio_child(children: &Children, until: Time) -> (u32, tokio::process::Child) {
+    let _context = TOKIO.enter();
+    let mut command = tokio::process::Command::from(children.command(until));
+    let child = command.spawn().unwrap();
+    (child.id().expect("it was not waited for"), child)
+}
+
+fn async_child(children: &Children, until: Time) -> (u32, async_process::Child) {
+    let mut command = async_process::Command::new(children.path());
+    command.arg(until.0.to_string()).stdout(children.note());
+    let child = command.spawn().unwrap();
+    (child.id(), child)
+}
+
+fn on_async_io<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let timer = async {
+        Timer::after(timeout).await;
+        None
     };
-}
-
-struct Floor(Child);
-of_child!(Floor, child => Floor(child));
-impl Waiting for Floor {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let pidfd = bare::open(self.pid());
-        bare::is_readable_within(pidfd.as_fd(), timeout)
-            && bare::peek(WaitId::PidFd(pidfd.as_fd()))
-                .is_some_and(|status| exited_with(status.exit_status()))
-    }
-    fn look(&mut self) -> Option<bool> {
-        let status = bare::peek(WaitId::Pid(bare::pid(self.pid())));
-        Some(status.is_some_and(|status| exited_with(status.exit_status())))
-    }
-}
-
-struct FloorReaping(Child);
-of_child!(FloorReaping, child => FloorReaping(child));
-impl Waiting for FloorReaping {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let pidfd = bare::open(self.pid());
-        bare::is_readable_within(pidfd.as_fd(), timeout)
-            && bare::try_reap(self.pid()).is_some_and(|status| exited_with(status.exit_status()))
-    }
-}
-
-struct WaitPid(Child);
-of_child!(WaitPid, child => WaitPid(child));
-impl Waiting for WaitPid {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let exit = procwait::wait_pid(self.pid(), Some(timeout)).unwrap();
-        exit.is_some_and(|exit| exited_with(exit.code()))
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(self.wait(Duration::ZERO))
-    }
-}
-
-struct Held(procwait::Process);
-of_child!(Held, child => Held(procwait::Process::open(child.id()).unwrap()));
-impl Waiting for Held {
-    fn pid(&self) -> u32 {
-        self.0.pid()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let exit = self.0.wait_timeout(timeout).unwrap();
-        exit.is_some_and(|exit| exited_with(exit.code()))
-    }
-    fn look(&mut self) -> Option<bool> {
-        let exit = self.0.try_wait().unwrap();
-        Some(exit.is_some_and(|exit| exited_with(exit.code())))
-    }
-}
-
-struct Set {
-    pid: u32,
-    set: procwait::WaitSet,
-}
-of_child!(Set, child => {
-    let mut set = procwait::WaitSet::new();
-    set.insert(child.id()).unwrap();
-    Set { pid: child.id(), set }
-});
-impl Waiting for Set {
-    fn pid(&self) -> u32 {
-        self.pid
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let found = self.set.wait(Some(timeout)).unwrap();
-        found.is_some_and(|(_, exit)| exited_with(exit.code()))
-    }
-    /// Once it was told of, it is not in the set any more.
-    fn look(&mut self) -> Option<bool> {
-        Some(self.set.is_empty() || self.wait(Duration::ZERO))
-    }
-}
-
-struct All(Child);
-of_child!(All, child => All(child));
-impl Waiting for All {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let sorted = procwait::wait_all([self.pid()], Some(timeout)).unwrap();
-        let exit = sorted.exited.first();
-        exit.is_some_and(|(_, exit)| exited_with(exit.code()))
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(self.wait(Duration::ZERO))
-    }
-}
-
-struct WaitpidAny {
-    pid: u32,
-    handle: WaitHandle,
-}
-of_child!(WaitpidAny, child => WaitpidAny {
-    pid: child.id(),
-    handle: WaitHandle::open(child.id() as i32).unwrap(),
-});
-impl Waiting for WaitpidAny {
-    fn pid(&self) -> u32 {
-        self.pid
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        self.handle.wait_timeout(timeout).unwrap().is_some()
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(self.wait(Duration::ZERO))
-    }
-}
-
-struct Extended(Child);
-of_child!(Extended, child => Extended(child));
-impl Waiting for Extended {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        // Named, as other crates' traits are in scope.
-        exited(procwait::ChildExt::wait_timeout(&mut self.0, timeout).unwrap())
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(self.wait(Duration::ZERO))
-    }
-}
-
-struct Std(Child);
-of_child!(Std, child => Std(child));
-impl Waiting for Std {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, _: Duration) -> bool {
-        exited(Some(self.0.wait().unwrap()))
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(exited(self.0.try_wait().unwrap()))
-    }
-}
-
-struct WaitTimeout(Child);
-of_child!(WaitTimeout, child => WaitTimeout(child));
-impl Waiting for WaitTimeout {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        exited(wait_timeout::ChildExt::wait_timeout(&mut self.0, timeout).unwrap())
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(self.wait(Duration::ZERO))
-    }
-}
-
-of_child!(SharedChild, child => SharedChild::new(child).unwrap());
-impl Waiting for SharedChild {
-    fn pid(&self) -> u32 {
-        self.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        exited(self.wait_timeout(timeout).unwrap())
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(exited(self.try_wait().unwrap()))
-    }
-}
-
-struct Controlled(Child);
-of_child!(Controlled, child => Controlled(child));
-impl Waiting for Controlled {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let status = self.0.controlled().time_limit(timeout).wait().unwrap();
-        status.is_some_and(|status| exited_with(status.code().map(|code| code as i32)))
-    }
-}
-
-impl Start for subprocess::Job {
-    fn start(children: &Children, until: Time) -> Self {
-        subprocess::Exec::cmd(children.path())
-            .arg(until.to_string())
-            .stdout(children.note().unwrap())
-            .start()
-            .unwrap()
-    }
-}
-impl Waiting for subprocess::Job {
-    fn pid(&self) -> u32 {
-        subprocess::Job::pid(self)
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let status = self.wait_timeout(timeout).unwrap();
-        status.is_some_and(|status| exited_with(status.code().map(|code| code as i32)))
-    }
-    fn look(&mut self) -> Option<bool> {
-        let status = self.poll();
-        Some(status.is_some_and(|status| exited_with(status.code().map(|code| code as i32))))
-    }
-}
-
-/// Only this thread, as far as it goes: the least that tokio can take.
-static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().unwrap()
-});
-
-pub fn in_tokio<T>(future: impl Future<Output = T>) -> T {
-    TOKIO.block_on(future)
-}
-
-impl Start for tokio::process::Child {
-    fn start(children: &Children, until: Time) -> Self {
-        let command = children.command(until).unwrap();
-        in_tokio(async { tokio::process::Command::from(command).spawn().unwrap() })
-    }
-}
-impl Waiting for tokio::process::Child {
-    fn pid(&self) -> u32 {
-        self.id().expect("it is asked for before the wait")
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let status = in_tokio(async {
-            let status = tokio::time::timeout(timeout, tokio::process::Child::wait(self)).await;
-            status.ok().transpose().unwrap()
-        });
-        exited(status)
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(exited(self.try_wait().unwrap()))
-    }
-}
-
-/// Held from the spawn on, as tokio does it.
-struct OnTokio(Child, procwait::Process);
-of_child!(OnTokio, child => {
-    let process = procwait::Process::open(child.id()).unwrap();
-    OnTokio(child, process)
-});
-impl Waiting for OnTokio {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let exit = in_tokio(async { tokio::time::timeout(timeout, self.1.wait_on_tokio()).await });
-        exit.is_ok_and(|exit| exited_with(exit.unwrap().code()))
-            && exited(self.0.try_wait().unwrap())
-    }
-}
-
-struct OnAsyncIo(Child, procwait::Process);
-of_child!(OnAsyncIo, child => {
-    let process = procwait::Process::open(child.id()).unwrap();
-    OnAsyncIo(child, process)
-});
-impl Waiting for OnAsyncIo {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let timer = async {
-            Timer::after(timeout).await;
-            None
-        };
-        let exit = async { Some(self.1.wait_on_async_io().await.unwrap()) };
-        let exit = async_io::block_on(exit.or(timer));
-        exit.is_some_and(|exit| exited_with(exit.code())) && exited(self.0.try_wait().unwrap())
-    }
-}
-
-impl Start for async_process::Child {
-    fn start(children: &Children, until: Time) -> Self {
-        async_process::Command::new(children.path())
-            .arg(until.to_string())
-            .stdout(children.note().unwrap())
-            .spawn()
-            .unwrap()
-    }
-}
-impl Waiting for async_process::Child {
-    fn pid(&self) -> u32 {
-        self.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let timer = async {
-            Timer::after(timeout).await;
-            None
-        };
-        let status = async { Some(self.status().await.unwrap()) };
-        exited(async_io::block_on(status.or(timer)))
-    }
-    fn look(&mut self) -> Option<bool> {
-        Some(exited(self.try_status().unwrap()))
-    }
-}
-
-struct Psutil(Child);
-of_child!(Psutil, child => Psutil(child));
-impl Waiting for Psutil {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let status = python::psutil_polling(self.pid(), timeout);
-        status.is_some_and(|status| exited_with(status.exit_status()))
-    }
-}
-
-struct Cpython(Child);
-of_child!(Cpython, child => Cpython(child));
-impl Waiting for Cpython {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-    fn wait(&mut self, timeout: Duration) -> bool {
-        let status = python::cpython_polling(self.pid(), timeout);
-        status.is_some_and(|status| exited_with(status.exit_status()))
-    }
+    async_io::block_on(async { Some(future.await) }.or(timer))
 }

@@ -1,6 +1,6 @@
 //! The ways to run a command for its output, of both streams, with an end.
 
-use super::{label, one::in_tokio};
+use super::{AGAIN, Contestant, contestant, label, on_tokio};
 use process_control::{ChildExt as _, Control as _};
 use procwait::{Captured, CommandExt as _};
 use std::{
@@ -10,25 +10,18 @@ use std::{
 };
 use subprocess::{Exec, Redirection};
 
-pub struct Contestant {
-    /// On the command line of its worker.
-    pub name: &'static str,
-    pub label: String,
-    pub run: Run,
-}
-
 /// The standard output of the command, or `None` if it gave up at the limit.
-type Run = fn(&[&OsStr], Duration) -> Option<Vec<u8>>;
+pub type Way = fn(&[&OsStr], Duration) -> Option<Vec<u8>>;
 
 pub const FLOOR: &str = "output-std";
+pub const FLOOR_AGAIN: &str = "output-std-again";
 pub const COMMAND_EXT: &str = "output-command-ext";
 pub const CHILD_EXT: &str = "output-child-ext";
 
-pub fn all() -> Vec<Contestant> {
+pub fn all() -> Vec<Contestant<Way>> {
     vec![
         contestant(FLOOR, "`std::process::Command::output`, no timeout", std),
-        // Shows how much of a difference is noise.
-        contestant("output-std-again", "the same once more", std),
+        contestant(FLOOR_AGAIN, AGAIN, std),
         contestant(COMMAND_EXT, "**`procwait::CommandExt`**", command_ext),
         contestant(CHILD_EXT, "**`procwait::ChildExt`**", child_ext),
         contestant(
@@ -48,14 +41,6 @@ pub fn all() -> Vec<Contestant> {
             tokio,
         ),
     ]
-}
-
-fn contestant(name: &'static str, label: impl Into<String>, run: Run) -> Contestant {
-    Contestant {
-        name,
-        label: label.into(),
-        run,
-    }
 }
 
 fn command(words: &[&OsStr]) -> Command {
@@ -111,6 +96,7 @@ fn duct(words: &[&OsStr], limit: Duration) -> Option<Vec<u8>> {
 fn tokio(words: &[&OsStr], limit: Duration) -> Option<Vec<u8>> {
     let mut command = tokio::process::Command::from(command(words));
     command.kill_on_drop(true);
-    let output = in_tokio(async { tokio::time::timeout(limit, command.output()).await });
-    Some(output.ok()?.unwrap().stdout)
+    // Its output takes the runtime to begin with.
+    let output = async { command.output().await };
+    Some(on_tokio(limit, output)?.unwrap().stdout)
 }
