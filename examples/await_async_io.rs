@@ -1,5 +1,4 @@
-//! Gives somebody else's process some seconds (10), then kills it: on async-io, as smol
-//! does.
+//! Waits some seconds (10) for any process, then kills it: on async-io, the reactor of smol.
 //!
 //! `await_async_io PID [SECONDS]`
 

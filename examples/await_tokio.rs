@@ -1,4 +1,4 @@
-//! Gives somebody else's process some seconds (10), then kills it: on tokio.
+//! Waits some seconds (10) for any process, then kills it: on tokio.
 //!
 //! `await_tokio PID [SECONDS]`
 

@@ -1,4 +1,4 @@
-//! Gives a command five seconds, then kills it.
+//! Runs a command for at most five seconds, then kills it.
 //!
 //! `child_timeout [COMMAND [ARGUMENT…]]`
 

@@ -1,9 +1,9 @@
-//! What an idle wait costs: waits for itself, in vain, by events and by polling,
-//! and counts how often the kernel had to switch to it.
+//! What an idle wait costs: waits for its own process, by events and by polling, and counts
+//! the context switches.
 //!
 //! `context_switches [--seconds N]`
 //!
-//! psutil made this experiment when it went from polling to events in 2026.
+//! psutil made this experiment when it moved from polling to events in 2026.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,5 +1,5 @@
-//! Runs a command for at most two seconds and tells what it wrote, the first 1,000 bytes of
-//! each stream.
+//! Runs a command for at most two seconds, then kills it. Prints the first 1,000 bytes of its
+//! output.
 //!
 //! `output_timeout [COMMAND [ARGUMENT…]]`
 

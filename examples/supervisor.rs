@@ -1,5 +1,5 @@
-//! Keeps three programs running. What fails is started again, and all are stopped, within
-//! five seconds, when standard input ends.
+//! Keeps three programs running: restarts those that fail, and stops all of them, within five
+//! seconds, when standard input ends.
 //!
 //! `supervisor [COMMAND COMMAND COMMAND]`, each for the shell
 
