@@ -1,4 +1,4 @@
-//! Waits some seconds (10) for any process, then kills it: on async-io, the reactor of smol.
+//! Waits for a process on async-io, smol's reactor, and kills it after SECONDS (default: 10).
 //!
 //! `await_async_io PID [SECONDS]`
 
@@ -9,7 +9,10 @@ use std::{env, error::Error, time::Duration};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let pid = arguments.next().ok_or("whose process?")?.parse()?;
+    let pid = arguments
+        .next()
+        .ok_or("usage: await_async_io PID [SECONDS]")?
+        .parse()?;
     let seconds = arguments.next().as_deref().unwrap_or("10").parse()?;
     block_on(wait_or_kill(pid, Duration::from_secs_f64(seconds)))
 }

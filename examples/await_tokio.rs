@@ -1,4 +1,4 @@
-//! Waits some seconds (10) for any process, then kills it: on tokio.
+//! Waits for a process on tokio, and kills it after SECONDS (default: 10).
 //!
 //! `await_tokio PID [SECONDS]`
 
@@ -8,7 +8,10 @@ use tokio::{runtime::Builder, time::timeout};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let pid = arguments.next().ok_or("whose process?")?.parse()?;
+    let pid = arguments
+        .next()
+        .ok_or("usage: await_tokio PID [SECONDS]")?
+        .parse()?;
     let seconds = arguments.next().as_deref().unwrap_or("10").parse()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(wait_or_kill(pid, Duration::from_secs_f64(seconds)))

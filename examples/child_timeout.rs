@@ -1,4 +1,4 @@
-//! Runs a command for at most five seconds, then kills it.
+//! Runs a command, and kills it after five seconds.
 //!
 //! `child_timeout [COMMAND [ARGUMENT…]]`
 

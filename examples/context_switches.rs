@@ -1,5 +1,5 @@
-//! What an idle wait costs: waits for its own process, by events and by polling, and counts
-//! the context switches.
+//! Measures what an idle wait costs: waits for itself, by events and by polling, and counts
+//! context switches.
 //!
 //! `context_switches [--seconds N]`
 //!

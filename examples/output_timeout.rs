@@ -1,5 +1,5 @@
-//! Runs a command for at most two seconds, then kills it. Prints the first 1,000 bytes of its
-//! output.
+//! Runs a command, and kills it after two seconds. Prints the first 1,000 bytes of each
+//! stream.
 //!
 //! `output_timeout [COMMAND [ARGUMENT…]]`
 

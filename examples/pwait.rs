@@ -1,11 +1,10 @@
-//! Waits for processes to exit, as the command of that name on FreeBSD and
-//! illumos does.
+//! Waits for processes to exit, like pwait(1) on FreeBSD and illumos.
 //!
 //! `pwait [-o] [-t SECONDS] [-v] PID…`
 //!
-//! Waits for all of them at once, or with `-o` for any one. Exits with 0 when
-//! they have exited, and with 124 if that took longer than SECONDS. `-v` tells
-//! how each exited, and by which backend that was learned.
+//! Waits for all of them or, with `-o`, for the first. `-v` prints how each exited, and the
+//! backend. Exit codes: 0 if they exited, 124 on timeout, 1 on errors such as an unknown pid,
+//! 2 for wrong usage.
 
 use procwait::{Error, Process, WaitSet};
 use std::{

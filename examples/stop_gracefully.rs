@@ -1,5 +1,5 @@
-//! Stops a group of processes gracefully: asks them to exit, gives them three seconds, and
-//! kills those that are left.
+//! Stops a group of processes gracefully: asks them to exit, gives them three seconds, then
+//! kills the rest.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

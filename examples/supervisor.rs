@@ -1,7 +1,7 @@
-//! Keeps three programs running: restarts those that fail, and stops all of them, within five
-//! seconds, when standard input ends.
+//! Keeps programs running: restarts those that fail. When standard input ends, stops them all
+//! within five seconds.
 //!
-//! `supervisor [COMMAND COMMAND COMMAND]`, each for the shell
+//! `supervisor [COMMAND…]`: each is a shell command
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

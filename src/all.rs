@@ -5,13 +5,13 @@ use std::{collections::HashSet, time::Duration};
 
 /// Waits for the first of these processes to exit.
 ///
-/// Returns `Ok(None)` if the timeout has passed, or if there are no pids. For one exit after
-/// the other, use a [`WaitSet`].
+/// Returns `Ok(None)` if `timeout` passes first, or if there are no pids. To get further
+/// exits, use a [`WaitSet`].
 ///
 /// # Errors
 ///
-/// As for [`WaitSet::insert`] and [`WaitSet::wait`]. In particular, [`Error::NotFound`] if one
-/// of the pids is no process's.
+/// As for [`WaitSet::insert`] and [`WaitSet::wait`]. In particular, [`Error::NotFound`] if no
+/// process has one of the pids.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -48,15 +48,16 @@ pub fn wait_any(
     set.wait_until(deadline)
 }
 
-/// Waits for all of these processes to exit, or until the timeout has passed.
+/// Waits until all of these processes have exited, or `timeout` has passed.
 ///
-/// A pid that no process has counts as exited, with an unknown status. A timeout of zero sorts
-/// the pids into exited and running. A pid that is given twice is reported once.
+/// A pid that no process has counts as exited, with an unknown status. A timeout of zero
+/// checks once which have exited. Duplicate pids are reported once. An error discards the
+/// exits found so far; a [`WaitSet`] keeps them apart.
 ///
 /// # Errors
 ///
 /// - [`Error::InvalidPid`] for 0, and on Unix for a pid above `i32::MAX`.
-/// - [`Error::Os`] if polling fails, too.
+/// - [`Error::Os`] if events are not available and polling fails.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -120,7 +121,7 @@ fn needs_no_set(pids: &[u32], deadline: Deadline) -> bool {
     pids.len() <= 1 || deadline == Deadline::Now
 }
 
-/// What [`wait_all`] has found.
+/// The result of [`wait_all`].
 ///
 /// ```
 /// let sorted = procwait::wait_all([std::process::id()], Some(std::time::Duration::ZERO))?;
@@ -130,9 +131,9 @@ fn needs_no_set(pids: &[u32], deadline: Deadline) -> bool {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitAll {
-    /// Those that have exited: first the pids that no process had, then the others in the
-    /// order of their exits, as far as that could be seen.
+    /// Exited processes: first the pids that no process had, then the others, in the order in
+    /// which their exits were seen.
     pub exited: Vec<(u32, Exit)>,
-    /// Those still running when the timeout had passed, in the order in which they were given.
+    /// Processes still running at the timeout, in the given order.
     pub running: Vec<u32>,
 }

@@ -13,18 +13,18 @@ use std::{
 
 /// Waits with a timeout for [`std::process::Child`].
 ///
-/// [`wait_timeout`](ChildExt::wait_timeout) has the name and the signature of the one in the
-/// wait-timeout crate: change the import, and that is all.
+/// [`wait_timeout`](ChildExt::wait_timeout) is a drop-in for the method of the wait-timeout
+/// crate: just change the import.
 ///
 /// Unlike the rest of this crate, these methods reap the child, as [`Child::wait`] does. Like
-/// it, they first close our end of the child's standard input, or a child that reads to the end
-/// would never exit.
+/// it, they first close the parent's end of the child's standard input, so that a child that
+/// reads to the end can exit.
 ///
 /// # Caveats
 ///
-/// A child that fills a pipe which nobody reads does not exit. Read its output with
-/// [`output_timeout`](ChildExt::output_timeout), or redirect it. A child that somebody else
-/// traces counts as running until the tracer lets go of it.
+/// A child blocks, and does not exit, when it fills a pipe that is not read. Read its output
+/// with [`output_timeout`](ChildExt::output_timeout), or redirect it. A child that another
+/// process traces counts as running until the tracer lets go of it.
 ///
 /// # Examples
 ///
@@ -46,15 +46,15 @@ use std::{
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait ChildExt: sealed::Sealed {
-    /// Waits until the child has exited, or `timeout` has passed: `Ok(None)`, never early.
-    /// [`Duration::ZERO`] only looks; a timeout too long for the clock, such as
-    /// [`Duration::MAX`], waits forever.
+    /// Waits until the child has exited. Returns `Ok(None)` if `timeout` passes first, never
+    /// early. [`Duration::ZERO`] checks once. A timeout that the clock cannot represent, such
+    /// as [`Duration::MAX`], waits forever.
     ///
     /// # Errors
     ///
-    /// As for [`Child::try_wait`]: on Unix `ECHILD` if somebody else has reaped the child. If
-    /// that happens during the wait, as it does where `SIGCHLD` is ignored, and the OS still
-    /// tells the status, it is returned.
+    /// As for [`Child::try_wait`]: on Unix, `ECHILD` if the child was reaped elsewhere. If
+    /// that happens during the wait (for example because `SIGCHLD` is ignored), the status is
+    /// returned if the OS still reports it.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -69,8 +69,8 @@ pub trait ChildExt: sealed::Sealed {
     /// ```
     fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
 
-    /// Waits until the child has exited, or `deadline` has passed: `Ok(None)`, never early. With
-    /// a deadline in the past it only looks.
+    /// Waits until the child has exited. Returns `Ok(None)` if `deadline` passes first, never
+    /// early. A deadline in the past checks once.
     ///
     /// # Errors
     ///
@@ -90,32 +90,31 @@ pub trait ChildExt: sealed::Sealed {
     /// ```
     fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
 
-    /// Waits as [`wait_timeout`](ChildExt::wait_timeout) does, and meanwhile reads the child's
-    /// standard output and standard error into `captured`, where they are pipes that the `Child`
-    /// holds.
+    /// Waits like [`wait_timeout`](ChildExt::wait_timeout), and reads the child's standard
+    /// output and standard error into `captured`, if the `Child` holds their pipes.
     ///
     /// Returns `Some` once the child has exited and all that it wrote has been read. It does not
     /// wait for other processes that hold the pipes open, such as grandchildren. A pipe that was
     /// read to its end becomes `None` in the `Child`. One that others still hold stays `Some`;
     /// call again to read what they have written since.
     ///
-    /// Returns `None` if the child is still running. What it has written so far is in `captured`.
-    /// Call again to go on, with the same `captured`, also after a [`Child::kill`]. Nothing is
-    /// lost or read twice. A timeout of zero reads what is there.
+    /// Returns `None` if the child is still running. What it has written so far is in
+    /// `captured`. To continue, also after [`Child::kill`], call again with the same
+    /// `captured`: nothing is lost or read twice. A timeout of zero reads what is available.
     ///
     /// # Errors
     ///
-    /// As for [`wait_timeout`](ChildExt::wait_timeout), and those of reading. `captured` keeps what
-    /// was read before.
+    /// As for [`wait_timeout`](ChildExt::wait_timeout), and errors from reading. `captured`
+    /// keeps what was read before.
     ///
     /// # Caveats
     ///
-    /// If somebody else reads from the same pipe, each reader gets a part of it, and a read may
-    /// overrun the deadline, as it waits for what the other one has taken. (Not on Linux 6.4 and
-    /// later, nor with the pipes that Rust makes on Windows.) Where `poll` is denied, or the limit
-    /// of descriptors is 0, the end of a pipe may go unseen.
+    /// If another process reads from the same pipe, each gets part of the data, and this call
+    /// can overrun its deadline: the other reader may take the data that it was about to
+    /// read. (Not on Linux 6.4 and later, nor on Windows with std's pipes.) If `poll` is
+    /// denied, or the descriptor limit is 0, the end of a pipe can go unseen.
     ///
-    /// A socket in place of a pipe must be a stream socket.
+    /// If the stream is a socket instead of a pipe, it must be a stream socket.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -143,8 +142,8 @@ pub trait ChildExt: sealed::Sealed {
         timeout: Duration,
     ) -> io::Result<Option<ExitStatus>>;
 
-    /// Waits and reads as [`output_timeout`](ChildExt::output_timeout) does, until `deadline`.
-    /// With a deadline in the past it reads what is there.
+    /// Waits and reads like [`output_timeout`](ChildExt::output_timeout), until `deadline`. A
+    /// deadline in the past reads what is available.
     ///
     /// # Errors
     ///

@@ -21,27 +21,27 @@ use std::{
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait CommandExt: sealed::Sealed {
-    /// Runs the command and collects its output. If it has not exited when `timeout` has passed,
-    /// it is killed, and what it has written so far is collected.
+    /// Runs the command and collects its output. If it has not exited after `timeout`, kills
+    /// it and returns what it has written.
     ///
     /// Like [`Command::output`], with these differences:
     ///
-    /// - It does not wait for processes that the command leaves behind, even if they hold its
-    ///   output open. (They are not killed.)
-    /// - Standard input is null, standard output and standard error are pipes, whatever they were
-    ///   set to. They stay so for later spawns of the `Command`.
+    /// - It does not wait for processes that the command leaves behind, even if they keep its
+    ///   output open. They are not killed.
+    /// - Standard input is null, standard output and standard error are pipes, whatever they
+    ///   were set to. These settings remain on the `Command`.
     ///
-    /// After the kill it waits for the exit. That takes longer only for a process in an
-    /// uninterruptible sleep.
+    /// After the kill, it waits for the exit, which is immediate unless the process is in
+    /// uninterruptible sleep or traced.
     ///
     /// To limit how much output is kept, or to go on after the timeout, use
     /// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
     ///
     /// # Errors
     ///
-    /// - Those of [`Command::spawn`]: `NotFound` if there is no such program.
-    /// - Those of reading and waiting, after which the child is killed.
-    /// - A refused kill, which leaves the child running.
+    /// - Errors of [`Command::spawn`], such as `NotFound` if there is no such program.
+    /// - Errors from reading or waiting; the child is then killed.
+    /// - An error from the kill; the child then keeps running.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -59,8 +59,8 @@ pub trait CommandExt: sealed::Sealed {
     fn output_timeout(&mut self, timeout: Duration) -> io::Result<TimedOutput>;
 }
 
-/// The output of [`CommandExt::output_timeout`], as std's [`Output`](std::process::Output), and
-/// whether it timed out.
+/// The result of [`CommandExt::output_timeout`]: like std's [`Output`](std::process::Output),
+/// plus `timed_out`.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -78,14 +78,14 @@ pub trait CommandExt: sealed::Sealed {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TimedOutput {
-    /// How it exited: by itself, or by the kill.
+    /// The exit status of the command.
     pub status: ExitStatus,
     /// What it wrote to standard output.
     pub stdout: Vec<u8>,
     /// What it wrote to standard error.
     pub stderr: Vec<u8>,
-    /// Whether the timeout had passed before the exit was seen. It was killed then, unless it
-    /// exited in that very moment: `status` tells.
+    /// Whether the timeout passed first. The command was then killed, unless it exited at
+    /// that very moment: see `status`.
     pub timed_out: bool,
 }
 

@@ -3,11 +3,11 @@
 use crate::Backend;
 use std::io;
 
-/// Why a process could not be waited for.
+/// An error from waiting for a process, or from signaling it.
 ///
-/// Each error names the pid; [`Os`](Error::Os) also names the system call and the OS's reason.
-/// Converted into an `io::Error`, it has the kind that one would match on: `InvalidInput`,
-/// `NotFound`, `Unsupported`, or that of the OS's error.
+/// Every error except [`Unsupported`](Error::Unsupported) contains the pid; [`Os`](Error::Os)
+/// also has the system call and its error. It converts into an `io::Error` of kind
+/// `InvalidInput`, `NotFound`, `Unsupported`, or that of the OS error.
 ///
 /// ```
 /// use procwait::Error;
@@ -20,15 +20,16 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// 0, or a number that is no pid on this OS. (To Unix, such numbers mean groups of
-    /// processes. They are never passed on.)
+    /// The pid is 0 or, on Unix, above `i32::MAX`. System calls would take such a value for a
+    /// process group, so it is never passed on.
     #[error("{pid} cannot be a process id")]
     InvalidPid {
         /// The pid that was asked for.
         pid: u32,
     },
 
-    /// No process has this pid. It may be the id of a thread.
+    /// No process has this pid (it may be a thread id), or it is not in the
+    /// [`WaitSet`](crate::WaitSet).
     #[error("no process has the id {pid}")]
     NotFound {
         /// The pid that was asked for.
@@ -43,7 +44,7 @@ pub enum Error {
         backend: Backend,
     },
 
-    /// A system call failed, and there was no other way to get the answer.
+    /// A system call failed, and no fallback worked.
     #[error("{call} failed for process {pid}: {source}")]
     Os {
         /// The name of the call.

@@ -13,7 +13,7 @@ type RawStatus = i32;
 #[cfg(windows)]
 type RawStatus = u32;
 
-/// That a process has exited and, if the OS tells, how.
+/// How a process exited, if the OS reports it.
 ///
 /// It displays as "exited with code 3", "killed by signal 9" or "exited, status unknown".
 ///
@@ -53,13 +53,12 @@ impl Exit {
         Exit(Known::Signal(signal))
     }
 
-    /// The exit status. `None`: the process has exited, but its status is unknown. It is never
-    /// a guess.
+    /// The exit status, or `None` if the process has exited but its status is unknown:
     ///
-    /// The status is unknown if the OS does not tell it of processes that are not children.
-    /// It is unknown of a child that somebody else has reaped, or that the kernel has reaped
-    /// because `SIGCHLD` is ignored (on Linux 6.15 and later it can still be known). And it is
-    /// unknown if the process may not be the one that was meant.
+    /// - if the OS does not report it for a process that is not a child;
+    /// - if a child was reaped elsewhere, or by the kernel because `SIGCHLD` is ignored
+    ///   (Linux 6.15 and later may still report it);
+    /// - if the pid may have been reused.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -78,7 +77,7 @@ impl Exit {
         }
     }
 
-    /// Whether it is known to have exited with code 0. An unknown status is not a success.
+    /// Returns true if the process exited with code 0, and false for an unknown status.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -94,7 +93,7 @@ impl Exit {
         self.code() == Some(0)
     }
 
-    /// The exit code. `None`: a signal killed the process, or its status is unknown.
+    /// The exit code, or `None` if a signal killed the process or its status is unknown.
     ///
     /// On Windows, codes above `i32::MAX` are negative, as they are in [`ExitStatus::code`].
     ///
@@ -112,12 +111,11 @@ impl Exit {
         self.status()?.code()
     }
 
-    /// The signal that killed the process. `None`: it exited by itself, or its status is
+    /// The signal that killed the process, or `None` if it exited by itself or its status is
     /// unknown.
     ///
-    /// On Linux the signal can be known where [`status`](Exit::status) is not: of a process
-    /// that was reaped before we looked, the kernel does not tell for certain whether it dumped
-    /// core.
+    /// On Linux, the signal can be known even if [`status`](Exit::status) is `None`: after a
+    /// process is reaped, the kernel does not reliably report whether it dumped core.
     ///
     /// ```
     /// use std::process::Command;

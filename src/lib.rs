@@ -18,63 +18,61 @@
 //!
 //! # Which one do I want?
 //!
-//! | I have | and want to | so I use |
+//! | You have | You want to | Use |
 //! |---|---|---|
 //! | a pid | wait for it once | [`wait_pid`] |
-//! | a pid | hold on to the process: wait more than once, from several threads, [kill](Process::kill) it, [signal](Process#method.send_signal) it, [stop](Process#method.stop) it | [`Process`] |
+//! | a pid | keep the process open: wait repeatedly or from several threads, [kill](Process::kill) it, [signal](Process#method.send_signal) it, [stop](Process#method.stop) it | [`Process`] |
 //! | a [`Child`] | wait with a timeout | [`ChildExt::wait_timeout`] |
-//! | a [`Child`] | wait with a timeout, and read its output meanwhile | [`ChildExt::output_timeout`] |
-//! | a [`Command`] | run it, collect its output, kill it at a timeout | [`CommandExt::output_timeout`] |
-//! | many pids | wait for one exit after the other | [`WaitSet`] |
+//! | a [`Child`] | read its output while you wait, with a timeout | [`ChildExt::output_timeout`] |
+//! | a [`Command`] | collect its output, and kill it on timeout | [`CommandExt::output_timeout`] |
+//! | many pids | get each exit as it happens | [`WaitSet`] |
 //! | many pids | wait for the first of them to exit, or for all | [`wait_any`], [`wait_all`] |
 //! | an async runtime | await a process | [`Process::wait_on_tokio`], [`Process::wait_on_async_io`] |
 //!
-//! The last two are behind the features `tokio` and `async-io`. async-io is the reactor of
-//! smol and async-std, and works with any executor.
+//! The last two are behind the features `tokio` and `async-io`. async-io (used by smol
+//! and async-std) works with any executor.
 //!
 //! # What counts as exited
 //!
 //! - A process has exited once all of its threads have ended. A zombie has exited: its
 //!   parent need not have reaped it.
 //! - A stopped, suspended or traced process has not exited. `execve` is not an exit.
-//! - Waiting for your own process is allowed. It never returns, unless with a timeout.
+//! - You can wait for your own process, but only a timeout ends that wait.
 //!
 //! # Side effects
 //!
-//! None: no child is reaped, so that [`Child::wait`](std::process::Child::wait) still gets
-//! its status; no signal handler or signal mask is touched; no thread is started. Only
-//! [`ChildExt`] and [`CommandExt`], which have the `Child` itself, reap it. (On Windows, the
-//! system's own thread pool waits for the processes of a [`WaitSet`] and for those that are
-//! awaited.)
+//! None. No child is reaped, so [`Child::wait`](std::process::Child::wait) still gets its
+//! status. No signal handler or mask is changed, and no thread is started. Exceptions:
+//! [`ChildExt`] and [`CommandExt`] reap the child, as std does; on Windows, a [`WaitSet`]
+//! and async waits use the system's thread pool.
 //!
 //! # Pids
 //!
-//! A pid is a number, and once its process has been reaped, the OS gives it to another one.
-//! Only the owner of a process knows whether the pid still means that process when
-//! [`wait_pid`], [`Process::open`] or [`WaitSet::insert`] is called. From then on, what is
-//! waited for stays the same process:
+//! Once a process has been reaped, the OS can give its pid to another one. When you call
+//! [`wait_pid`], [`Process::open`] or [`WaitSet::insert`], only the parent of the process
+//! can be sure that the pid is still right. From then on, the crate keeps to that process
+//! as well as the OS allows:
 //!
 //! - A pidfd, a kqueue, a process handle, or an open `/proc/PID/psinfo` holds it.
 //! - Where a process is polled on Linux, an open `/proc/PID/stat` holds it.
-//! - Where a process is polled without a descriptor, or on another system, it is identified
-//!   by its pid and start time.
-//! - Where not even the start time is known, the pid alone identifies it. If the pid is given
-//!   to another process, the wait is for that one. A status that may be another process's is
+//! - Otherwise, a polled process is identified by its pid and start time (on Windows by
+//!   its pid, parent and program name).
+//! - Where none of that is known, the pid alone identifies it. If the pid is reused, the
+//!   wait continues for the new process. A status that may belong to another process is
 //!   reported as unknown.
 //!
 //! # Limits
 //!
-//! Without `/proc` (or a descriptor to read it), a zombie that is not our child looks like a
-//! running process. Where pidfds are not available either, it counts as running until it is
-//! reaped.
+//! Without a pidfd and a readable `/proc`, and on systems without any process table, a
+//! zombie that is not your child counts as running until it is reaped.
 //!
-//! Timeouts are measured by [`Instant`](std::time::Instant). On Linux and macOS that clock
-//! stops while the system is suspended, and so do the timeouts. Time during which our own
-//! process is stopped counts. An exit in that time is reported as soon as we continue, even
-//! if the deadline has passed.
+//! Timeouts are measured by [`Instant`](std::time::Instant). On Linux and macOS that
+//! clock stops while the system is suspended, and so do the timeouts. Time for which the
+//! calling process is stopped (`SIGSTOP`) does count. An exit in that time is reported
+//! when it continues, even after the deadline.
 //!
-//! After `fork`, the child may use its copy of a [`Process`]. It should drop its copy of a
-//! [`WaitSet`].
+//! After `fork`, the child can use its copy of a [`Process`] (see there), but should drop
+//! its copy of a [`WaitSet`].
 //!
 //! [`Child`]: std::process::Child
 //! [`Command`]: std::process::Command

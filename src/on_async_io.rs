@@ -6,15 +6,15 @@ use async_io::Timer;
 impl Process {
     /// Waits until the process has exited, without blocking the thread.
     ///
-    /// async-io's reactor waits for the process; on Windows the system's thread pool does. Where
-    /// the process has to be polled, async-io's timer paces that. Any executor will do, such as
-    /// smol's.
+    /// Uses async-io's reactor (on Windows, the system's thread pool), or its timer if the
+    /// process is polled. Works with any executor. (async-io may run its reactor on a thread
+    /// of its own.)
     ///
-    /// For a timeout, race it with a [`Timer`]. The future may be dropped at
-    /// any time, and nothing is lost: a new one goes on. Any number of tasks may await one process.
+    /// For a timeout, race it with a [`Timer`]. If the future is dropped, nothing is lost,
+    /// and you can call this again. Any number of tasks can await one process.
     ///
-    /// On Unix it takes one more descriptor while it waits. A wait costs some microseconds to
-    /// begin: with a race in a loop, make one future before the loop, and pin it.
+    /// On Unix, it uses one more descriptor while it waits. Starting a wait takes a few
+    /// microseconds: when racing in a loop, create and pin the future before the loop.
     ///
     /// [`Timer`]: https://docs.rs/async-io/latest/async_io/struct.Timer.html
     ///

@@ -5,15 +5,14 @@ use crate::{Error, Exit, Process, awaiting, backend::awaited::OnTokio};
 impl Process {
     /// Waits until the process has exited, without blocking the thread.
     ///
-    /// The runtime's reactor waits for the process; on Windows the system's thread pool does.
-    /// Where the process has to be polled, the runtime's timer paces that. No thread is started.
+    /// Uses the runtime's reactor (on Windows, the system's thread pool), or its timer if the
+    /// process is polled. Starts no thread.
     ///
-    /// For a timeout, use [`tokio::time::timeout`]. The future may be
-    /// dropped at any time, and nothing is lost: a new one goes on. Any number of tasks may await
-    /// one process.
+    /// For a timeout, use [`tokio::time::timeout`]. If the future is dropped, nothing is
+    /// lost, and you can call this again. Any number of tasks can await one process.
     ///
-    /// On Unix it takes one more descriptor while it waits. A wait costs some microseconds to
-    /// begin: with `select!` in a loop, make one future before the loop, and pin it.
+    /// On Unix, it uses one more descriptor while it waits. Starting a wait takes a few
+    /// microseconds: with `select!` in a loop, create and pin the future before the loop.
     ///
     /// [`tokio::time::timeout`]: https://docs.rs/tokio/latest/tokio/time/fn.timeout.html
     ///
@@ -23,8 +22,8 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// If it has to wait outside of a tokio runtime, or in one that is shutting down; and perhaps
-    /// in one without its I/O and time drivers enabled.
+    /// If it has to wait outside a tokio runtime or while one shuts down, or if the runtime
+    /// lacks the I/O or time driver that the wait needs. Enable both with `enable_all`.
     ///
     /// ```
     /// # #[cfg(unix)] {

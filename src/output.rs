@@ -7,10 +7,10 @@ use crate::{
 };
 use std::{io, process::Child, time::Duration};
 
-/// The output of a child, as far as [`ChildExt::output_timeout`](crate::ChildExt::output_timeout)
-/// has read it.
+/// The output of a child, as read by
+/// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
 ///
-/// Use one for each child. Later calls append to it. You may take bytes out in between.
+/// Use one per child: each call appends to it. You can take bytes out between calls.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -38,8 +38,8 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Keeps the first `bytes` bytes of each stream. The rest is read, so that the child can go
-    /// on, but counted and discarded. ([`Captured::default`] has no limit.)
+    /// Keeps at most `bytes` bytes of each stream. The rest is still read, so that the child
+    /// does not block, but discarded and counted. [`Captured::default`] has no limit.
     ///
     /// The limit applies to the present length of [`stdout`](Captured::stdout) and
     /// [`stderr`](Captured::stderr): bytes that you take out make room for more.
@@ -64,7 +64,7 @@ impl Captured {
         }
     }
 
-    /// How many bytes of both streams were beyond the limit, and discarded.
+    /// The number of bytes discarded, of both streams.
     ///
     /// ```
     /// assert_eq!(procwait::Captured::with_limit(1024).discarded(), 0);

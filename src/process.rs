@@ -23,16 +23,16 @@ use std::{
 /// The process need not be a child. If it is one, it is not reaped, and
 /// [`Child::wait`](std::process::Child::wait) still gets its status.
 ///
-/// Returns `Ok(None)` if the timeout has passed and the process has not been seen to exit.
-/// That is never early. A timeout of `None` waits forever, as does one too long for the
-/// clock, such as [`Duration::MAX`]. [`Duration::ZERO`] only looks. To look again and again,
-/// open a [`Process`]: its looks are cheaper.
+/// Returns `Ok(None)` if `timeout` passes first, never early. `None` waits forever, and so
+/// does a timeout that the clock cannot represent, such as [`Duration::MAX`].
+/// [`Duration::ZERO`] checks once, without waiting. To check repeatedly, open a [`Process`],
+/// which is cheaper.
 ///
 /// # Errors
 ///
 /// - [`Error::InvalidPid`] for 0, and on Unix for a pid above `i32::MAX`.
-/// - [`Error::NotFound`] if no process has this pid, or no longer has it.
-/// - [`Error::Os`] if polling fails, too.
+/// - [`Error::NotFound`] if no process has this pid (any more).
+/// - [`Error::Os`] if events are not available and polling fails.
 ///
 /// # Examples
 ///
@@ -80,18 +80,18 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
     }
 }
 
-/// A process that was opened, and stays the same one even if its pid is given to another.
+/// An open process, which is not confused with a later one that gets its pid.
 ///
-/// It is held by a pidfd, a kqueue or a process handle. Where it has to be polled, it is held
-/// by an open `/proc/PID/stat` on Linux, and [otherwise](crate#pids) identified by its pid
-/// and start time.
+/// A pidfd, a kqueue, a process handle or an open `/proc` file holds it. Where it has to be
+/// polled without one of these, [other marks](crate#pids) identify it.
 ///
 /// Any number of threads can wait for one `Process`, each with its own deadline, while
-/// another one kills it. Once it has exited, every call returns the same [`Exit`]. Dropping
-/// it does nothing to the process.
+/// another kills it. Once it has exited, every call returns the same [`Exit`]. Dropping it
+/// does nothing to the process.
 ///
-/// After `fork`, the child may use its copy, unless another thread was using the `Process`
-/// during the `fork`.
+/// After `fork`, the child can use its copy, unless another thread was using the `Process`
+/// during the `fork`. On macOS and the BSDs, the child's copy is polled, and its status may be
+/// unknown.
 ///
 /// # Examples
 ///
@@ -132,10 +132,10 @@ struct Polled {
 }
 
 impl Process {
-    /// Opens the process `pid`, with the best backend that is available.
+    /// Opens the process `pid` with the best available backend.
     ///
-    /// Where the OS's events are not available, it is polled instead:
-    /// [`fallback_cause`](Process::fallback_cause) tells why.
+    /// If events are not available, it is polled; [`fallback_cause`](Process::fallback_cause)
+    /// says why.
     ///
     /// # Errors
     ///
@@ -159,8 +159,8 @@ impl Process {
         }
     }
 
-    /// Opens the process `pid` with this backend and no other. For tests and comparisons;
-    /// [`open`](Process::open) makes the better choice.
+    /// Opens the process `pid` with this backend, without fallback. This is for tests and
+    /// comparisons; otherwise, use [`open`](Process::open).
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl Process {
         })
     }
 
-    /// The pid it was opened with. Once the process has been reaped, another one may have it.
+    /// The pid it was opened with. Another process may have it once this one has been reaped.
     ///
     /// ```
     /// # use procwait::Process;
@@ -230,8 +230,8 @@ impl Process {
         self.pid.get()
     }
 
-    /// How it is waited for at present. This may change to [`Backend::Polling`] in the middle
-    /// of a wait, and never changes back.
+    /// The backend in use. It can change to [`Backend::Polling`] during a wait, and never
+    /// changes back.
     ///
     /// ```
     /// # use procwait::Process;
@@ -251,8 +251,8 @@ impl Process {
         self.event.as_ref().filter(|_| self.polled.get().is_none())
     }
 
-    /// Why the process is polled: the OS's answer to the attempt to wait for events. `None` if
-    /// it is waited for by events, or was opened with [`Backend::Polling`].
+    /// Why the process is polled: the error from the event backend. `None` if it is not
+    /// polled, or was opened with [`Backend::Polling`].
     ///
     /// ```
     /// # use procwait::Process;
@@ -266,11 +266,12 @@ impl Process {
         self.polled.get()?.cause.as_ref()
     }
 
-    /// Looks whether the process has exited. `Ok(None)`: it has not.
+    /// Checks whether the process has exited, without waiting. Returns `Ok(None)` if it is
+    /// still running.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if polling fails, too, or was ruled out by
+    /// [`Error::Os`] if events fail, and polling fails too or was excluded by
     /// [`open_with`](Process::open_with).
     ///
     /// ```
@@ -309,8 +310,8 @@ impl Process {
         }
     }
 
-    /// Waits until the process has exited, or `timeout` has passed: `Ok(None)`, never early.
-    /// A timeout too long for the clock waits forever.
+    /// Waits until the process has exited. Returns `Ok(None)` if `timeout` passes first,
+    /// never early. A timeout that the clock cannot represent waits forever.
     ///
     /// # Errors
     ///
@@ -328,8 +329,8 @@ impl Process {
         self.wait_until(Deadline::after(timeout))
     }
 
-    /// Waits until the process has exited, or `deadline` has passed: `Ok(None)`, never early.
-    /// With a deadline in the past it only looks.
+    /// Waits until the process has exited. Returns `Ok(None)` if `deadline` passes first,
+    /// never early. A deadline in the past checks once.
     ///
     /// # Errors
     ///
@@ -349,12 +350,12 @@ impl Process {
         self.wait_until(Deadline::at(deadline))
     }
 
-    /// A descriptor that becomes readable when the process exits, and stays readable: for
-    /// `poll`, epoll, kqueue, or the reactor of an async runtime. `None` if the process is
-    /// polled, and on illumos and Solaris, where `/proc/PID/psinfo` is always readable.
+    /// A descriptor that becomes readable when the process exits, and stays so: for use with
+    /// `poll`, epoll, kqueue or an async reactor. `None` if the process is polled, and on
+    /// illumos and Solaris, where `/proc/PID/psinfo` is always readable.
     ///
-    /// Once it is readable, [`try_wait`](Process::try_wait) returns the exit. (With kqueue not
-    /// in the moment in which another thread takes the event from it.)
+    /// When it is readable, call [`try_wait`](Process::try_wait). Readiness can be spurious
+    /// for a moment: if `try_wait` returns `None`, keep waiting.
     ///
     /// ```
     /// use procwait::Process;
@@ -375,7 +376,7 @@ impl Process {
         self.events()?.as_event_fd()
     }
 
-    /// The process handle, which is signalled once the process has exited: for
+    /// The process handle, which becomes signaled when the process exits, for use with
     /// `WaitForMultipleObjects` and the like. `None` if the process is polled.
     ///
     /// ```

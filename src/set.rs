@@ -18,29 +18,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Many processes that are waited for together: each wait returns the next exit.
+/// A set of processes to wait for together. Each wait returns the next exit.
 ///
-/// An insertion and an exit each cost the same, however many processes are in the set. The
-/// processes need not be children, and are not reaped.
+/// The cost of an insertion or an exit does not depend on the size of the set (except on
+/// illumos and Solaris). The processes need not be children, and are not reaped.
 ///
 /// # Cost
 ///
-/// On Linux, one pidfd for each process and one epoll for the set; a process takes some 100
-/// bytes of memory. macOS and the BSDs need one kqueue for the set and nothing for a process.
-/// Windows needs a handle for each process, and its thread pool one thread for every 63 of
-/// them. illumos and Solaris need a descriptor for each process, and each wait takes time in
-/// proportion to their number.
+/// - Linux: one epoll, and for each process a pidfd and about 100 bytes of memory.
+/// - macOS, the BSDs: one kqueue.
+/// - Windows: one handle for each process, and one thread of the system's pool for every 63.
+///   A zero timeout checks every handle.
+/// - illumos, Solaris: one descriptor for each process; each wait takes time proportional to
+///   their number.
 ///
-/// A set leaves 32 descriptors to the rest of the program (an eighth of the limit, if that is
-/// below 256). The processes beyond are polled in the same wait, with backoff from 0.1 ms to
-/// 40 ms, or more if they are many, so that polling takes a tenth of a core at most. They go
-/// over to events when descriptors are free again. For more descriptors, raise the soft limit:
-/// `ulimit -Sn`, or `setrlimit` with `RLIMIT_NOFILE`.
+/// On Linux, illumos and Solaris, a set leaves 32 descriptors free for the rest of the
+/// program (an eighth of the limit, if that is below 256). Processes that do not fit are
+/// polled in the same wait, with backoff from 0.1 ms to 40 ms, or more if they are many:
+/// polling takes at most 10 % of a core. They move to events when descriptors are free again.
+/// To raise the soft limit: `ulimit -Sn`, or `setrlimit` with `RLIMIT_NOFILE`.
 ///
 /// # Fork
 ///
-/// A set belongs to the process that made it. A forked child should drop its copy. If it uses
-/// the copy, that does not affect the parent; what the child inserts is polled.
+/// A set belongs to the process that made it. A forked child should drop its copy. Using the
+/// copy does not affect the parent, but what the child inserts is polled.
 ///
 /// # Examples
 ///
@@ -85,7 +86,7 @@ struct Exited {
 }
 
 impl WaitSet {
-    /// An empty set. It takes nothing from the OS before the first insertion.
+    /// Creates an empty set, without any OS resources until the first insertion.
     ///
     /// ```
     /// let mut set = procwait::WaitSet::new();
@@ -96,10 +97,9 @@ impl WaitSet {
         WaitSet::default()
     }
 
-    /// Adds the process `pid`. `Ok(false)`: it was in the set already.
+    /// Adds the process `pid`. Returns `Ok(false)` if it is already in the set.
     ///
-    /// A zombie, which has exited and was not reaped, can be added, and is among the next to
-    /// be reported.
+    /// A zombie can be added, and is reported by one of the next waits.
     ///
     /// # Errors
     ///
@@ -141,7 +141,8 @@ impl WaitSet {
         Ok(true)
     }
 
-    /// Takes the process `pid` out of the set, unreported. `false`: it was not in it.
+    /// Removes the process `pid` without reporting it. Returns `false` if it was not in the
+    /// set.
     ///
     /// ```
     /// # let this = std::process::id();
@@ -166,7 +167,7 @@ impl WaitSet {
         true
     }
 
-    /// How many processes are in the set. Those whose exits were reported are not.
+    /// The number of processes in the set. A process leaves it when its exit is reported.
     ///
     /// ```
     /// # let this = std::process::id();
@@ -214,17 +215,17 @@ impl WaitSet {
         self.members.contains_key(&pid)
     }
 
-    /// Waits for the next exit. That process leaves the set.
+    /// Waits for the next exit, and removes that process from the set.
     ///
-    /// Returns `Ok(None)` if the timeout has passed, which is never early, or if the set is
-    /// empty. A timeout of `None` waits forever, as does one too long for the clock;
-    /// [`Duration::ZERO`] only looks.
+    /// Returns `Ok(None)` if the set is empty, or if `timeout` passes first, never early.
+    /// `None` waits forever, and so does a timeout that the clock cannot represent.
+    /// [`Duration::ZERO`] checks once.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if a process can be neither waited for nor polled. It stays in the set,
-    /// and the exits of the others are still reported: the error is returned in place of
-    /// `Ok(None)`, or at once if there are no others.
+    /// [`Error::Os`] if a process can be neither waited for nor polled. It stays in the set.
+    /// The others are still waited for: the error replaces `Ok(None)`, or is returned at once
+    /// if there are no others.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -246,7 +247,7 @@ impl WaitSet {
         self.wait_until(Deadline::from_timeout(timeout))
     }
 
-    /// Waits for the next exit until `deadline`. With a deadline in the past it only looks.
+    /// Waits for the next exit until `deadline`. A deadline in the past checks once.
     ///
     /// # Errors
     ///

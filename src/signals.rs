@@ -20,12 +20,11 @@ const CONT: i32 = Signal::CONT.as_raw();
 impl Process {
     /// Kills the process: `SIGKILL` on Unix, `TerminateProcess` with exit code 1 on Windows.
     ///
-    /// It is no error if it has exited already. The process may still be there when this
-    /// returns: wait for it.
+    /// A process that has already exited is not an error. This does not wait for the exit.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the system refuses it.
+    /// [`Error::Os`] if the OS refuses.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -56,18 +55,18 @@ impl Process {
         )
     }
 
-    /// Sends the process a signal. `Ok(false)`: it has exited, and may be a zombie. Signal 0 is
-    /// not sent, and only checks whether a signal could be.
+    /// Sends a signal to the process. Returns `Ok(false)` if it has exited (it may be a
+    /// zombie). Signal 0 only checks for existence and permission.
     ///
-    /// A process held by a pidfd or by an open file in `/proc` receives the signal itself,
-    /// never another one that has been given its pid. Without either, as on macOS and the
-    /// BSDs, or in a sandbox that only allows `kill`, the signal is sent to the pid, right after
-    /// a look whether the process is still there. A child that you have not reaped keeps its
-    /// pid.
+    /// On Linux, a pidfd or an open `/proc/PID/stat` ensures that the signal cannot reach
+    /// another process that got the pid. Elsewhere (macOS, the BSDs, illumos, Android), and
+    /// in a sandbox that allows only `kill`, it is sent to the pid, right after a check that
+    /// the process still exists. That is safe for a child that you have not reaped: it keeps
+    /// its pid.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the system refuses it: `EPERM` for a process that you may not signal,
+    /// [`Error::Os`] if the OS refuses: `EPERM` for a process that you may not signal,
     /// `EINVAL` for a signal that does not exist.
     ///
     /// ```
@@ -99,13 +98,12 @@ impl Process {
         )
     }
 
-    /// Asks the process to exit, and kills it if it does not: sends `SIGTERM`, then `SIGCONT`
-    /// (a stopped process could not obey), waits for `grace`, then sends `SIGKILL`.
+    /// Asks the process to exit, and kills it if it does not: sends `SIGTERM` and `SIGCONT`
+    /// (so that a stopped process can react), waits up to `grace`, then sends `SIGKILL`.
     ///
-    /// Returns `Some` if it has exited: before, within the grace, or right after it. Returns
-    /// `None` if it was sent `SIGKILL`: then [`wait`](Process::wait) for it, as long as you care
-    /// to. Most processes die of that at once, but not one in an uninterruptible sleep. `stop`
-    /// itself never takes longer than `grace`.
+    /// Returns `Some` if the process has exited, and `None` if it was sent `SIGKILL`: then
+    /// [`wait`](Process::wait) for it. Most processes exit at once, but not one in
+    /// uninterruptible sleep, so `stop` does not wait longer than `grace`.
     ///
     /// # Errors
     ///
@@ -139,12 +137,12 @@ impl Process {
 }
 
 impl WaitSet {
-    /// Kills a member, as [`Process::kill`] does. It stays in the set until its exit is
-    /// reported.
+    /// Kills a process in the set, like [`Process::kill`]. It stays in the set until its exit
+    /// is reported.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the system refuses it.
+    /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the OS refuses.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -179,11 +177,12 @@ impl WaitSet {
         }
     }
 
-    /// Sends a member a signal, as [`Process::send_signal`] does. `Ok(false)`: it has exited.
+    /// Sends a signal to a process in the set, like [`Process::send_signal`]. Returns
+    /// `Ok(false)` if it has exited.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the system refuses it.
+    /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the OS refuses.
     ///
     /// ```
     /// use procwait::WaitSet;

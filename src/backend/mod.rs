@@ -151,8 +151,8 @@ pub enum Backend {
     Psinfo,
     /// A process handle and `WaitForSingleObject`: Windows.
     Handle,
-    /// Looks with exponential backoff, from 0.1 ms to 40 ms, or longer where a look takes
-    /// long: everywhere.
+    /// Repeated checks with backoff from 0.1 ms to 40 ms, or more if a check is slow. Works
+    /// everywhere.
     Polling,
 }
 
