@@ -51,7 +51,7 @@ pub fn draw(figures: &Figures) -> String {
         ),
     ];
     format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="21">
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="21">
 {}</svg>
 "#,
         groups.concat(),
