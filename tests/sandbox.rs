@@ -25,7 +25,8 @@ use nix::{
     sys::resource::{UsageWho, getrusage},
 };
 use procwait::{
-    Backend, Captured, ChildExt as _, Error, Exit, Process, WaitSet, wait_all, wait_any, wait_pid,
+    Backend, Captured, ChildExt as _, CommandExt as _, Error, Exit, Process, WaitSet, wait_all,
+    wait_any, wait_pid,
 };
 use runtimes::{ALL, On};
 use rustix::thread::gettid;
@@ -186,6 +187,12 @@ fn output_that_nothing_tells_of_is_an_error() {
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
         }
         assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
+
+        let mut command = std::process::Command::new("sleep");
+        let error = command.arg("60").output_timeout(LONG).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+        let left = nix::sys::wait::waitpid(None, None);
+        assert_eq!(left, Err(nix::Error::ECHILD), "it was killed and reaped");
     });
 }
 
