@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .parse()?;
     let seconds = arguments.next().as_deref().unwrap_or("10").parse()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(wait_or_kill(pid, Duration::from_secs_f64(seconds)))
+    runtime.block_on(wait_or_kill(pid, Duration::try_from_secs_f64(seconds)?))
 }
 
 async fn wait_or_kill(pid: u32, patience: Duration) -> Result<(), Box<dyn Error>> {

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let timeout = Duration::try_from_secs_f64(seconds)?;
     let us = std::process::id();
 
-    println!("waiting {seconds} s for an exit that does not come");
+    println!("waiting {seconds} s by each backend, for an exit that does not come");
     println!("backend    voluntary  involuntary  CPU time");
     let mut processes = vec![Process::open(us)?];
     if processes[0].backend() != Backend::Polling {

@@ -219,7 +219,7 @@ fn a_command_that_leaves_others_behind() {
 
 #[test]
 fn a_program_that_is_not_there() {
-    let absent = || Command::new("no-program-has-this-name");
+    let absent = || Command::new("./no-program-has-this-name");
     let error = absent().output_timeout(LONG).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert_eq!(

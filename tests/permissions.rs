@@ -4,21 +4,13 @@
 
 mod common;
 
-use common::{Grandchild, Helper, LONG, SHORT, Told, alone, helper, in_namespaces, skip, spawn};
+use common::{
+    Grandchild, Helper, LONG, SHORT, STRANGER, Told, alone, helper, in_namespaces, skip, spawn,
+    stranger,
+};
 use nix::unistd::geteuid;
 use procwait::{Backend, Process, wait_pid};
 use std::{env, fs, os::unix::fs::PermissionsExt as _, time::Duration};
-
-/// "nobody".
-const STRANGER: u32 = 65_534;
-
-fn waiter(test: &str) -> Option<Told> {
-    if !geteuid().is_root() {
-        skip(test, "root, to wait for its processes as another user");
-        return None;
-    }
-    Some(Told::new(&format!("waiter {STRANGER}")))
-}
 
 /// Opened by the stranger and ended, but not reaped by us: what the stranger says.
 fn as_told(waiter: &mut Told, helper: &mut Helper) -> String {
@@ -32,7 +24,7 @@ const UNKNOWN: &str = "exited, status unknown";
 
 #[test]
 fn the_hidden_code_of_roots_zombie_is_unknown() {
-    let Some(mut waiter) = waiter("the_hidden_code_of_roots_zombie_is_unknown") else {
+    let Some(mut waiter) = stranger("the_hidden_code_of_roots_zombie_is_unknown") else {
         return;
     };
     // The kernel shows 0 for both.
@@ -58,7 +50,7 @@ fn a_hidden_code_is_not_believed_because_the_guard_is_out_of_sight() {
 #[test]
 fn ones_own_zombie_is_known() {
     let test = "ones_own_zombie_is_known";
-    let Some(mut waiter) = waiter(test) else {
+    let Some(mut waiter) = stranger(test) else {
         return;
     };
     // A sibling of the waiter's, and of the same user.
@@ -77,7 +69,7 @@ fn ones_own_zombie_is_known() {
 
 #[test]
 fn a_reaped_root_process() {
-    let Some(mut waiter) = waiter("a_reaped_root_process") else {
+    let Some(mut waiter) = stranger("a_reaped_root_process") else {
         return;
     };
     let mut helper = helper("wait 7");
@@ -96,7 +88,7 @@ fn a_set_uid_process() {
     // A child that another thread forks meanwhile would hold the copy open for writing.
     alone(|| {
         let test = "a_set_uid_process";
-        let Some(mut waiter) = waiter(test) else {
+        let Some(mut waiter) = stranger(test) else {
             return;
         };
         let program = env::temp_dir().join(format!("procwait-set-uid-{}", std::process::id()));
@@ -122,7 +114,7 @@ fn a_set_uid_process() {
 fn a_proc_that_hides_others() {
     let hide = "mount -t proc -o hidepid=2 proc /proc";
     in_namespaces(&["--mount"], hide, || {
-        let mut waiter = waiter("a_proc_that_hides_others").unwrap();
+        let mut waiter = stranger("a_proc_that_hides_others").unwrap();
         let mut helper = helper("wait 7");
         assert_eq!(as_told(&mut waiter, &mut helper), UNKNOWN);
         // It is there and hidden: not gone.

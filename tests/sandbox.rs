@@ -187,12 +187,19 @@ fn output_that_nothing_tells_of_is_an_error() {
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
         }
         assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
+    });
+}
 
-        let mut command = std::process::Command::new("sleep");
-        let error = command.arg("60").output_timeout(LONG).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
-        let left = nix::sys::wait::waitpid(None, None);
-        assert_eq!(left, Err(nix::Error::ECHILD), "it was killed and reaped");
+#[test]
+fn a_command_whose_output_nothing_tells_of_is_killed_and_reaped() {
+    common::alone(|| {
+        in_a_sandbox(&[libc::SYS_ppoll, libc::SYS_ioctl], libc::EPERM, |_| {
+            let mut command = std::process::Command::new("sleep");
+            let error = command.arg("60").output_timeout(LONG).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            let left = nix::sys::wait::waitpid(None, None);
+            assert_eq!(left, Err(nix::Error::ECHILD));
+        });
     });
 }
 

@@ -645,8 +645,21 @@ fn skipped_aloud(stderr: &str) {
 
 const SKIPPED: &str = "SKIPPED ";
 
-/// Says that a test cannot be made here, and what it lacks, past the capture of
+/// Says that a test cannot be made here, and what it needs, past the capture of
 /// a test's output.
-pub fn skip(test: &str, lacking: &str) {
-    let _ = writeln!(io::stderr(), "{SKIPPED}{test}: {lacking}");
+pub fn skip(test: &str, needed: &str) {
+    let _ = writeln!(io::stderr(), "{SKIPPED}{test}: needs {needed}");
+}
+
+/// "nobody".
+pub const STRANGER: u32 = 65_534;
+
+/// A helper that waits as another user, whom only root can become.
+#[cfg(target_os = "linux")]
+pub fn stranger(test: &str) -> Option<Told> {
+    if !nix::unistd::geteuid().is_root() {
+        skip(test, "root, to wait as another user");
+        return None;
+    }
+    Some(Told::new(&format!("waiter {STRANGER}")))
 }

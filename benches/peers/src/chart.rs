@@ -10,11 +10,11 @@ const FLOOR: &str = "#7d838a";
 const OURS: &str = "#188a66";
 const OTHER: &str = "#c4742a";
 
-/// All reap the child but for waitpid-any, so that the floor here and ours do as well.
+/// All reap the child but for waitpid-any, and so do the floor here and ours.
 const ROWS: [(&str, &str, &str); 7] = [
     (one::FLOOR_REAPING, "bare system calls", FLOOR),
     (one::CHILD_EXT, "procwait", OURS),
-    (one::WAITPID_ANY, "waitpid-any (no status)", OTHER),
+    (one::WAITPID_ANY, "waitpid-any (not reaped)", OTHER),
     (one::TOKIO_CHILD, "tokio’s Child", OTHER),
     (one::SHARED_CHILD, "shared_child", OTHER),
     (one::WAIT_TIMEOUT, "wait-timeout", OTHER),
@@ -37,7 +37,7 @@ pub fn draw(figures: &Figures) -> String {
     let groups = [
         group(
             0,
-            "From exit to return, in µs",
+            "From exit to return, reaped, in µs",
             "median, child of 200 ms; log scale, shorter is better",
             10.0,
             value(latency),
@@ -45,7 +45,7 @@ pub fn draw(figures: &Figures) -> String {
         group(
             GROUP,
             "Wake-ups per second while waiting",
-            "a wait of 10 s; log scale, shorter is better",
+            "in a wait of 10 s; log scale, shorter is better",
             0.01,
             value(wakeups),
         ),

@@ -93,7 +93,7 @@ fn latency(plan: &Plan, rows: &[Row<One>]) -> String {
 }
 
 fn looks(rows: &[Row<One>]) -> String {
-    let text = "In ns, and the ratio to `Child::try_wait`. The bare look is a `waitid(WNOHANG | WNOWAIT)`. The first look at a child that has exited reaps it, if that is what the contestant does; the second may be answered from memory.";
+    let text = "In ns, and the ratio to `Child::try_wait`. The bare look is a `waitid(WNOHANG | WNOWAIT)`, and that of `Child::wait` is `Child::try_wait`. The first look at a child that has exited reaps it, if that is what the contestant does; the second may be answered from memory.";
     let titles = "running child | ratio | first look at an exited one | ratio | second look";
     let std = find(rows, one::STD).looks.as_ref().expect("it can look");
     let lines = rows.iter().filter_map(|row| {
@@ -126,7 +126,10 @@ fn idle(plan: &Plan, rows: &[Row<One>]) -> String {
             or_dash(row.figures.syscalls.map(|calls| calls.to_string())),
         ]
     });
-    let text = format!("Rounds: {}.", plan.idle_rounds);
+    let text = format!(
+        "procwait wakes up once shortly before the timeout, so as not to be late. Rounds: {}.",
+        plan.idle_rounds
+    );
     section(&title, &text, titles, lines)
 }
 
