@@ -14,7 +14,7 @@ const OTHER: &str = "#c4742a";
 const ROWS: [(&str, &str, &str); 7] = [
     (one::FLOOR_REAPING, "bare system calls", FLOOR),
     (one::CHILD_EXT, "procwait", OURS),
-    (one::WAITPID_ANY, "waitpid-any (not reaped)", OTHER),
+    (one::WAITPID_ANY, "waitpid-any (no reap)", OTHER),
     (one::TOKIO_CHILD, "tokio’s Child", OTHER),
     (one::SHARED_CHILD, "shared_child", OTHER),
     (one::WAIT_TIMEOUT, "wait-timeout", OTHER),
