@@ -139,11 +139,7 @@ fn many(plan: &Plan, rows: &[Row<Vec<Used>>]) -> String {
         "Wall time in ms from that moment until all are known and reaped, CPU time in ms of the wait, which begins half a second earlier, and its ratio to bare epoll's. Rounds: {}.",
         rounds.join(", "),
     );
-    let titles = plan
-        .many
-        .iter()
-        .map(|(count, _)| format!("{count}: wall | CPU | ratio"));
-    let titles = titles.collect::<Vec<_>>().join(" | ");
+    let titles = titles(plan.many, ": wall | CPU | ratio");
     let floor = find(rows, many::FLOOR);
     let lines = rows.iter().map(|row| {
         let mut cells = vec![row.label.clone()];
@@ -161,11 +157,7 @@ fn many(plan: &Plan, rows: &[Row<Vec<Used>>]) -> String {
 }
 
 fn growth(plan: &Plan, rows: &[Row<Vec<Stats>>]) -> String {
-    let titles = plan
-        .growth
-        .iter()
-        .map(|(count, _)| format!("{count} | ratio"));
-    let titles = titles.collect::<Vec<_>>().join(" | ");
+    let titles = titles(plan.growth, " | ratio");
     let floor = find(rows, set::FLOOR);
     let lines = rows.iter().map(|row| {
         let mut cells = vec![row.label.clone()];
@@ -234,6 +226,12 @@ fn section(
         .map(|cells| format!("| {} |\n", cells.join(" | ")))
         .collect();
     format!("## {title}\n\n{text}\n\n|  | {titles} |\n|---|{columns}\n{lines}")
+}
+
+/// The same columns for each of the counts.
+fn titles(counts: &[(u64, usize)], columns: &str) -> String {
+    let titles = counts.iter().map(|(count, _)| format!("{count}{columns}"));
+    titles.collect::<Vec<_>>().join(" | ")
 }
 
 /// The median, and the quartiles.
