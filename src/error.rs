@@ -30,7 +30,7 @@ pub enum Error {
 
     /// No process has this pid (it may be a thread id), or it is not in the
     /// [`WaitSet`](crate::WaitSet).
-    #[error("no process has the id {pid}")]
+    #[error("process {pid} not found")]
     NotFound {
         /// The pid that was asked for.
         pid: u32,

@@ -122,7 +122,7 @@ fn a_proc_that_hides_others() {
         assert!(["pidfd", "polling"].contains(&&*told), "{told}");
         let gone = common::unused_pid();
         let told = waiter.ask(&format!("open {gone}"));
-        assert_eq!(told, format!("no process has the id {gone}"));
+        assert_eq!(told, format!("process {gone} not found"));
     });
 }
 
