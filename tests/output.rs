@@ -1,9 +1,12 @@
 //! Output within a deadline, on every OS.
+//!
+//! Who looks for the end of a pipe is alone in his process: a child that another test spawns
+//! holds a copy of it between its fork and its exec.
 
 mod common;
 
 use common::{
-    LONG, SHORT, exit_of, helper_command,
+    LONG, SHORT, alone, exit_of, helper_command,
     output::{FULL, Left, assert_counts, pattern, piped},
     spawn,
 };
@@ -16,24 +19,26 @@ use std::{
 
 #[test]
 fn it_reads_both_streams_until_the_exit_and_reaps() {
-    let mut child = piped("write 100000 3");
-    let mut captured = Captured::default();
-    let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
-    assert_eq!(status.code(), Some(3));
-    assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr == pattern(b'e', FULL));
-    assert_eq!(captured.discarded(), 0);
-    // Nobody else holds them.
-    assert!(child.stdin.is_none() && child.stdout.is_none() && child.stderr.is_none());
-    #[cfg(unix)]
-    assert!(matches!(
-        procwait::wait_pid(child.id(), Some(Duration::ZERO)),
-        Err(procwait::Error::NotFound { .. })
-    ));
+    alone(|| {
+        let mut child = piped("write 100000 3");
+        let mut captured = Captured::default();
+        let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr == pattern(b'e', FULL));
+        assert_eq!(captured.discarded(), 0);
+        // Nobody else holds them.
+        assert!(child.stdin.is_none() && child.stdout.is_none() && child.stderr.is_none());
+        #[cfg(unix)]
+        assert!(matches!(
+            procwait::wait_pid(child.id(), Some(Duration::ZERO)),
+            Err(procwait::Error::NotFound { .. })
+        ));
 
-    // And once more, of which nothing comes.
-    let again = child.output_timeout(&mut captured, LONG).unwrap();
-    assert_eq!(again, Some(status));
-    assert_eq!(captured.stdout.len(), FULL);
+        // And once more, of which nothing comes.
+        let again = child.output_timeout(&mut captured, LONG).unwrap();
+        assert_eq!(again, Some(status));
+        assert_eq!(captured.stdout.len(), FULL);
+    });
 }
 
 #[test]
@@ -69,18 +74,22 @@ fn one_stream_or_none() {
 
 #[test]
 fn what_is_in_a_full_pipe_at_the_exit_is_read() {
-    // What fits on every system.
-    const FITS: usize = 16 * 1024;
-    for _ in 0..200 {
-        let mut child = piped(&format!("write {FITS} 0"));
-        drop(child.stdin.take());
-        exit_of(child.id());
-        let mut captured = Captured::default();
-        let status = child.output_timeout(&mut captured, Duration::ZERO).unwrap();
-        assert!(status.unwrap().success());
-        assert!(captured.stdout == pattern(b'o', FITS) && captured.stderr == pattern(b'e', FITS));
-        assert!(child.stdout.is_none() && child.stderr.is_none());
-    }
+    alone(|| {
+        // What fits on every system.
+        const FITS: usize = 16 * 1024;
+        for _ in 0..200 {
+            let mut child = piped(&format!("write {FITS} 0"));
+            drop(child.stdin.take());
+            exit_of(child.id());
+            let mut captured = Captured::default();
+            let status = child.output_timeout(&mut captured, Duration::ZERO).unwrap();
+            assert!(status.unwrap().success());
+            assert!(
+                captured.stdout == pattern(b'o', FITS) && captured.stderr == pattern(b'e', FITS)
+            );
+            assert!(child.stdout.is_none() && child.stderr.is_none());
+        }
+    });
 }
 
 #[test]
@@ -135,17 +144,19 @@ fn a_flood_does_not_outrun_the_deadline() {
 
 #[test]
 fn it_goes_on_where_it_stopped_after_the_kill_too() {
-    let mut child = piped("count");
-    let mut captured = Captured::default();
-    while captured.stdout.len() < FULL || captured.stderr.len() < FULL {
-        assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
-    }
-    child.kill().unwrap();
-    let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
-    assert!(!status.success());
-    assert!(child.stdout.is_none() && child.stderr.is_none());
-    assert_counts(&captured.stdout);
-    assert_counts(&captured.stderr);
+    alone(|| {
+        let mut child = piped("count");
+        let mut captured = Captured::default();
+        while captured.stdout.len() < FULL || captured.stderr.len() < FULL {
+            assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
+        }
+        child.kill().unwrap();
+        let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
+        assert!(!status.success());
+        assert!(child.stdout.is_none() && child.stderr.is_none());
+        assert_counts(&captured.stdout);
+        assert_counts(&captured.stderr);
+    });
 }
 
 #[test]

@@ -95,45 +95,49 @@ fn a_pipe_that_does_not_block_is_read_as_well() {
 
 #[test]
 fn a_socket_in_place_of_a_pipe() {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut command = helper_command("write 100000 3");
-    command.stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
-    let mut child = spawn(&mut command);
-    drop(command); // It holds the child's end.
-    child.stdout = Some(ChildStdout::from(OwnedFd::from(ours)));
-    let mut captured = Captured::default();
-    let status = child.output_timeout(&mut captured, LONG).unwrap();
-    assert_eq!(status.unwrap().code(), Some(3));
-    assert!(captured.stdout == pattern(b'o', FULL));
-    assert!(child.stdout.is_none());
+    alone(|| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut command = helper_command("write 100000 3");
+        command.stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
+        let mut child = spawn(&mut command);
+        drop(command); // It holds the child's end.
+        child.stdout = Some(ChildStdout::from(OwnedFd::from(ours)));
+        let mut captured = Captured::default();
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert_eq!(status.unwrap().code(), Some(3));
+        assert!(captured.stdout == pattern(b'o', FULL));
+        assert!(child.stdout.is_none());
+    });
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_terminal_in_place_of_a_pipe() {
-    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let ends = openpt(flags).and_then(|ours| {
-        unlockpt(&ours)?;
-        let theirs = ioctl_tiocgptpeer(&ours, flags)?;
-        Ok((ours, theirs))
+    alone(|| {
+        use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let ends = openpt(flags).and_then(|ours| {
+            unlockpt(&ours)?;
+            let theirs = ioctl_tiocgptpeer(&ours, flags)?;
+            Ok((ours, theirs))
+        });
+        let (ours, theirs) = match ends {
+            Ok(ends) => ends,
+            Err(error) => {
+                let what = format!("both ends of a terminal: {error}");
+                return common::skip("a_terminal_in_place_of_a_pipe", &what);
+            }
+        };
+        let mut command = shell("echo on a terminal");
+        let mut child = spawn(command.stdout(theirs));
+        drop(command);
+        child.stdout = Some(ours.into());
+        let mut captured = Captured::default();
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert!(status.unwrap().success());
+        assert_eq!(captured.stdout, b"on a terminal\r\n");
+        assert!(child.stdout.is_none());
     });
-    let (ours, theirs) = match ends {
-        Ok(ends) => ends,
-        Err(error) => {
-            let what = format!("both ends of a terminal: {error}");
-            return common::skip("a_terminal_in_place_of_a_pipe", &what);
-        }
-    };
-    let mut command = shell("echo on a terminal");
-    let mut child = spawn(command.stdout(theirs));
-    drop(command);
-    child.stdout = Some(ours.into());
-    let mut captured = Captured::default();
-    let status = child.output_timeout(&mut captured, LONG).unwrap();
-    assert!(status.unwrap().success());
-    assert_eq!(captured.stdout, b"on a terminal\r\n");
-    assert!(child.stdout.is_none());
 }
 
 /// Of which each read takes one, and what it has no room for is lost.
