@@ -29,8 +29,8 @@
 //! | many pids | wait for the first of them to exit, or for all | [`wait_any`], [`wait_all`] |
 //! | an async runtime | await a process | [`Process::wait_on_tokio`], [`Process::wait_on_async_io`] |
 //!
-//! `wait_on_tokio` and `wait_on_async_io` need the features `tokio` and `async-io`. async-io (used by smol
-//! and async-std) works with any executor.
+//! `wait_on_tokio` and `wait_on_async_io` need the features `tokio` and `async-io`. async-io
+//! (used by smol and async-std) works with any executor.
 //!
 //! # What counts as exited
 //!
