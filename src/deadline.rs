@@ -1,7 +1,9 @@
 //! Deadlines and backoff: all arithmetic on time.
 
 use std::{
-    io, thread,
+    io,
+    sync::{Condvar, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -130,17 +132,33 @@ impl Deadline {
             match turn(when)? {
                 Turn::Found(found) => return Ok(Some(found)),
                 Turn::Pause(_) if is_over => return Ok(None),
-                Turn::Pause(pause) => {
-                    thread::sleep(self.left().map_or(pause, |left| left.min(pause)));
-                }
+                Turn::Pause(pause) => sleep_until(self.within(pause)),
             }
         }
     }
+}
 
-    pub(crate) fn sleep_out(self) {
-        while !self.has_passed() {
-            thread::sleep(self.left().unwrap_or(LONGEST_SLEEP));
+/// Sleeps until the deadline has passed. Every pause of the crate is made here.
+///
+/// `thread::sleep` panics if a sandbox denies `clock_nanosleep`. It also sleeps for a relative
+/// time: under signals that arrive faster than the timer slack (`PR_SET_TIMERSLACK(2const)`),
+/// the time that remains never shrinks, and it does not return. A condition variable has
+/// neither fault: on Linux it sleeps in `futex(2)` until an absolute time.
+pub(crate) fn sleep_until(deadline: Deadline) {
+    let (mutex, never_notified) = (Mutex::new(()), Condvar::new());
+    let mut guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let remaining = deadline.left().unwrap_or(LONGEST_SLEEP);
+        if remaining.is_zero() {
+            return;
         }
+        let waited = never_notified.wait_timeout(guard, remaining.min(LONGEST_SLEEP));
+        let (again, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !result.timed_out() {
+            // A spurious wake-up, or a sandbox denies this call as well.
+            thread::yield_now();
+        }
+        guard = again;
     }
 }
 
@@ -279,6 +297,19 @@ mod tests {
         assert!(!woken.unwrap());
         assert!(start.elapsed() >= timeout);
         assert!(calls > 1, "the interruption ended it");
+    }
+
+    #[test]
+    fn sleep_until_is_never_early() {
+        for timeout in [
+            Duration::ZERO,
+            Duration::from_micros(1),
+            Duration::from_millis(20),
+        ] {
+            let start = Instant::now();
+            sleep_until(Deadline::after(timeout));
+            assert!(start.elapsed() >= timeout);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod member;
 use crate::{
     Error, Exit,
     backend::{Fired, Polling, Token},
-    deadline::{Deadline, Pace, When},
+    deadline::{Deadline, Pace, When, sleep_until},
     pid::Pid,
     probe::{self, Keep},
 };
@@ -387,7 +387,7 @@ impl WaitSet {
             Err(_) => {
                 let is_known = mem::replace(&mut self.events.have_failed, true);
                 match is_known {
-                    true => nap.sleep_out(),
+                    true => sleep_until(nap),
                     false => self.pace.restart(),
                 }
                 is_known

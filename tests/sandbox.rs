@@ -371,7 +371,7 @@ fn events_fail_for_one_of_many_who_wait() {
 
 /// What the crate asks of the kernel for its waits. Without `openat` and `pread64` there
 /// is no /proc, which `without_proc` tests. `close` cannot be tested: nothing ends then.
-const CALLS: [(&str, i64); 13] = [
+const CALLS: [(&str, i64); 14] = [
     ("pidfd_open", libc::SYS_pidfd_open),
     ("ppoll", libc::SYS_ppoll),
     ("waitid", libc::SYS_waitid),
@@ -385,6 +385,7 @@ const CALLS: [(&str, i64); 13] = [
     ("readlinkat", libc::SYS_readlinkat),
     ("uname", libc::SYS_uname),
     ("prlimit64", libc::SYS_prlimit64),
+    ("clock_nanosleep", libc::SYS_clock_nanosleep),
 ];
 
 const ANSWERS: [(&str, i32); 5] = [

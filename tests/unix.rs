@@ -6,14 +6,18 @@ mod common;
 
 use common::{LONG, SHORT, alone, held, helper, helper_command, spawn};
 use nix::{
+    sys::pthread::{pthread_kill, pthread_self},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction},
     sys::wait::{WaitPidFlag, WaitStatus, waitpid},
     unistd::Pid,
 };
-use procwait::{Captured, ChildExt as _, WaitSet, wait_pid};
+use procwait::{Backend, Captured, ChildExt as _, Process, WaitSet, wait_pid};
 use std::{
     os::unix::process::ExitStatusExt as _,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -133,46 +137,46 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
-use nix::libc::setitimer;
-// The libc crate does not have it there.
-#[cfg(any(target_os = "illumos", target_os = "solaris"))]
-#[allow(unsafe_code)]
-unsafe extern "C" {
-    fn setitimer(
-        which: i32,
-        new: *const nix::libc::itimerval,
-        old: *mut nix::libc::itimerval,
-    ) -> i32;
+/// Sends a signal to the thread that made it, every 100 µs or so, which interrupts every system
+/// call that can be interrupted. Until it is dropped.
+struct SignalFlood {
+    ends: Arc<AtomicBool>,
+    sender: Option<thread::JoinHandle<()>>,
 }
 
-/// From now on there is a signal every 100 µs, which interrupts what can be
-/// interrupted.
-#[allow(unsafe_code)]
-fn storm() {
-    // SAFETY: the handler does nothing but add to an atomic number, and the timer
-    // is read from a place that outlives the call. There is no SA_RESTART.
-    unsafe {
-        let handler = SigHandler::Handler(count);
-        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-        sigaction(Signal::SIGALRM, &action).unwrap();
-        let interval = nix::libc::timeval {
-            tv_sec: 0,
-            tv_usec: 100,
-        };
-        let timer = nix::libc::itimerval {
-            it_interval: interval,
-            it_value: interval,
-        };
-        // ITIMER_REAL, which the libc crate does not have for Android.
-        let set = setitimer(0, &timer, std::ptr::null_mut());
-        assert_eq!(set, 0);
+impl SignalFlood {
+    #[allow(unsafe_code)]
+    fn new() -> SignalFlood {
+        let action = SigAction::new(
+            SigHandler::Handler(count),
+            SaFlags::empty(),
+            SigSet::empty(),
+        );
+        // SAFETY: the handler does nothing but add to an atomic number. There is no SA_RESTART.
+        unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
+        let ends = Arc::new(AtomicBool::new(false));
+        let (target, has_ended) = (pthread_self(), ends.clone());
+        let sender = thread::spawn(move || {
+            while !has_ended.load(Ordering::Relaxed) {
+                pthread_kill(target, Signal::SIGALRM).unwrap();
+                thread::sleep(Duration::from_micros(50));
+            }
+        });
+        let sender = Some(sender);
+        SignalFlood { ends, sender }
+    }
+}
+
+impl Drop for SignalFlood {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.sender.take().unwrap().join().unwrap();
     }
 }
 
 /// Neither too short nor without end, were the timeout to start again with each
 /// signal; and there were signals.
-fn in_the_storm<T: std::fmt::Debug + PartialEq>(
+fn under_signals<T: std::fmt::Debug + PartialEq>(
     timeout: Duration,
     wait: impl FnOnce() -> Option<T>,
 ) {
@@ -185,8 +189,29 @@ fn in_the_storm<T: std::fmt::Debug + PartialEq>(
     assert!(signals > 10, "only {signals} signals in {waited:?}");
 }
 
+/// The kernel cannot wake a sleep more precisely than the timer slack, so with signals that
+/// come faster, a relative sleep that is resumed for the remaining time never ends.
 #[test]
-fn a_storm_of_signals_neither_cuts_a_wait_short_nor_stretches_it() {
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn polling_ends_under_signals_faster_than_the_timer_slack() {
+    alone(|| {
+        let slack: nix::libc::c_ulong = 100_000_000; // in nanoseconds
+        let mut child = helper("ignore-stdin");
+        let process = Process::open_with(child.id(), Backend::Polling).unwrap();
+        let _flood = SignalFlood::new();
+        // SAFETY: takes numbers. It is for this thread, and those that it starts from now on.
+        let set = unsafe { nix::libc::prctl(nix::libc::PR_SET_TIMERSLACK, slack) };
+        assert_eq!(set, 0);
+        let timeout = Duration::from_millis(100);
+        under_signals(timeout, || process.wait_timeout(timeout).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn eintr_does_not_move_the_deadline() {
     alone(|| {
         let timeout = Duration::from_millis(300);
         let mut child = helper("ignore-stdin");
@@ -194,15 +219,15 @@ fn a_storm_of_signals_neither_cuts_a_wait_short_nor_stretches_it() {
         let processes = held(pid);
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
-        storm();
-        in_the_storm(timeout, || wait_pid(pid, Some(timeout)).unwrap());
+        let _flood = SignalFlood::new();
+        under_signals(timeout, || wait_pid(pid, Some(timeout)).unwrap());
         for process in &processes {
-            in_the_storm(timeout, || process.wait_timeout(timeout).unwrap());
+            under_signals(timeout, || process.wait_timeout(timeout).unwrap());
         }
-        in_the_storm(timeout, || set.wait(Some(timeout)).unwrap());
-        in_the_storm(timeout, || child.wait_timeout(timeout).unwrap());
+        under_signals(timeout, || set.wait(Some(timeout)).unwrap());
+        under_signals(timeout, || child.wait_timeout(timeout).unwrap());
         let captured = &mut Captured::default();
-        in_the_storm(timeout, || child.output_timeout(captured, timeout).unwrap());
+        under_signals(timeout, || child.output_timeout(captured, timeout).unwrap());
 
         // Without a timeout, until it is killed.
         let killer = thread::spawn(move || {

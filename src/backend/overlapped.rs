@@ -9,7 +9,7 @@ use super::{
     handle::milliseconds,
     sink::{MOST, Sink},
 };
-use crate::deadline::{Deadline, Pace};
+use crate::deadline::{Deadline, Pace, sleep_until};
 use std::{
     io,
     os::windows::io::{
@@ -35,7 +35,7 @@ use windows_sys::{
         System::{
             IO::{CancelIoEx, GetOverlappedResult, IO_STATUS_BLOCK, OVERLAPPED},
             Pipes::PeekNamedPipe,
-            Threading::{CreateEventW, INFINITE, Sleep, WaitForMultipleObjects},
+            Threading::{CreateEventW, INFINITE, WaitForMultipleObjects},
         },
     },
 };
@@ -111,12 +111,11 @@ impl<'a> Streams<'a> {
             handles[count] = event.as_raw_handle();
             count += 1;
         }
-        let milliseconds = longest.map_or(INFINITE, milliseconds);
         if count == 0 {
-            // SAFETY: takes a number only.
-            unsafe { Sleep(milliseconds) };
+            sleep_until(Deadline::from_timeout(longest));
             return Ok(false);
         }
+        let milliseconds = longest.map_or(INFINITE, milliseconds);
         // SAFETY: so many handles are in the array, and open, as they are borrowed.
         match unsafe { WaitForMultipleObjects(count as u32, handles.as_ptr(), 0, milliseconds) } {
             WAIT_FAILED => Err(io::Error::last_os_error()),

@@ -8,7 +8,7 @@ use super::{
     poll::{poll_within, revents},
     sink::{MOST, Sink},
 };
-use crate::deadline::{Deadline, Pace};
+use crate::deadline::{Deadline, Pace, sleep_until};
 use rustix::{
     event::{PollFd, PollFlags},
     fd::{AsFd, BorrowedFd},
@@ -18,7 +18,6 @@ use std::{
     io,
     mem::MaybeUninit,
     process::{ChildStderr, ChildStdout},
-    thread,
     time::Duration,
 };
 
@@ -93,7 +92,7 @@ impl<'a> Streams<'a> {
         match (stdout?, stderr?) {
             (Read::Nothing, Read::Nothing) => {
                 let pause = self.pace.until_due();
-                thread::sleep(longest.map_or(pause, |longest| longest.min(pause)));
+                sleep_until(Deadline::from_timeout(longest).within(pause));
             }
             _ => self.pace.restart(),
         }
@@ -113,7 +112,7 @@ fn poll(
     longest: Option<Duration>,
 ) -> Result<[PollFlags; 3], Errno> {
     let Some(first) = fds.iter().flatten().next() else {
-        thread::sleep(longest.unwrap_or(Duration::MAX));
+        sleep_until(Deadline::from_timeout(longest));
         return Ok([PollFlags::empty(); 3]);
     };
     // Each of them once: macOS answers for one of the two only.

@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{Fired, Member, Reactor, Token},
-    deadline::{Deadline, When},
+    deadline::{Deadline, When, sleep_until},
     pid::Pid,
 };
 use std::io;
@@ -63,7 +63,7 @@ impl Events {
         match &mut self.reactor {
             Some(reactor) => reactor.wait(deadline),
             None => {
-                deadline.sleep_out();
+                sleep_until(deadline);
                 Ok(false)
             }
         }
