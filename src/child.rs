@@ -2,11 +2,13 @@
 
 use crate::{
     Captured, Error, Process,
+    backend::ExitEvent,
     deadline::{Deadline, Pace},
-    output, probe,
+    output,
+    probe::{self, Child as ChildState},
 };
 use std::{
-    io,
+    io, mem,
     process::{Child, ExitStatus},
     time::{Duration, Instant},
 };
@@ -197,76 +199,142 @@ impl ChildExt for Child {
 
 fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
     drop(child.stdin.take());
-    let status = probe::try_wait(child)?;
-    if status.is_some() || deadline == Deadline::Now {
-        return Ok(status);
+    if deadline == Deadline::Now {
+        return probe::try_wait(child);
     }
-    match held(child)? {
-        Some(process) if process.ended(deadline)? => reap(child, &process, deadline),
-        Some(_) => Ok(None),
-        None => reaped_by_another(child, deadline),
+    let process = match open(child)? {
+        Opened::Running(process) => process,
+        Opened::Exiting => return wait_exiting(child, deadline),
+        Opened::Reaped(status) => return status.map(Some),
+    };
+    match process.wait_event(deadline)? {
+        Some(event) => reap(child, &process, event, deadline),
+        None => Ok(None),
     }
 }
 
-fn output(
+pub(crate) fn output(
     child: &mut Child,
     captured: &mut Captured,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
     drop(child.stdin.take());
-    let status = probe::try_wait(child);
-    if !matches!(status, Ok(None)) || deadline == Deadline::Now {
-        let read = output::drain(child, captured);
-        return status.and_then(|status| read.map(|()| status));
-    }
-    match held(child)? {
-        Some(process) => output_of(child, &process, captured, deadline),
-        None => {
-            output::drain(child, captured)?;
-            reaped_by_another(child, deadline)
+    let status = if deadline == Deadline::Now {
+        probe::try_wait(child)
+    } else {
+        match open(child) {
+            Ok(Opened::Running(process)) => return output_of(child, &process, captured, deadline),
+            Ok(Opened::Exiting) => wait_exiting(child, deadline),
+            Ok(Opened::Reaped(status)) => status.map(Some),
+            Err(error) => Err(error),
         }
-    }
+    };
+    // Whatever has become of the status, its output is in the pipes.
+    let read = output::drain(child, captured);
+    status.and_then(|status| read.map(|()| status))
 }
 
+/// Reads until the child has exited, and reaps it, or until the deadline (`None`).
 pub(crate) fn output_of(
     child: &mut Child,
     process: &Process,
     captured: &mut Captured,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
-    match output::read_until_exit(child, process, captured, deadline)? {
-        true => reap(child, process, deadline),
-        false => Ok(None),
+    if output::read_until_exit(child, process, captured, deadline)? {
+        reap(child, process, ExitEvent::Exited, deadline)
+    } else {
+        Ok(None)
     }
 }
 
-/// `None`: somebody else has reaped it.
-pub(crate) fn held(child: &Child) -> Result<Option<Process>, Error> {
-    match Process::open(child.id()) {
-        Err(Error::NotFound { .. }) => Ok(None),
-        opened => opened.map(Some),
-    }
+/// What has come of opening the process of a child.
+pub(crate) enum Opened {
+    /// It is open, and was then verified to be a child of ours that has not been reaped.
+    Running(Process),
+    /// It cannot be opened any more, and not be reaped yet.
+    Exiting,
+    /// It has been reaped, now or before, or elsewhere (an error).
+    Reaped(io::Result<ExitStatus>),
 }
 
-/// That is for `try_wait` to say.
-fn reaped_by_another(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
-    deadline.poll(&mut Pace::default(), || probe::try_wait(child))
+/// Opens the process of a child.
+///
+/// The pid may be another process's by now: another thread may have reaped the child, or the
+/// kernel, if `SIGCHLD` is ignored. So open first, and then verify that what was opened is a
+/// child of ours.
+pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
+    let process = match Process::open_child(child.id()) {
+        Ok(process) => process,
+        Err(Error::NotFound { .. }) => {
+            return Ok(match probe::try_wait_unless_reused(child).transpose() {
+                Some(status) => Opened::Reaped(status),
+                None => Opened::Exiting,
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let status = match process.child_state() {
+        // `child` can have a status from before. Then this is another child of ours, which has
+        // got the same pid. It keeps the pid while it is not reaped, so asking reaps no other.
+        Some(ChildState::Running | ChildState::Exited(_)) => child.try_wait(),
+        // That would consume the stop, which is for us as the tracer to handle.
+        Some(ChildState::Stopped) => Ok(None),
+        Some(ChildState::NotOurs) => match probe::try_wait_unless_reused(child) {
+            Ok(None) => Err(probe::reaped_elsewhere()),
+            status => status,
+        },
+        None => probe::try_wait(child),
+    };
+    Ok(match status.transpose() {
+        Some(status) => Opened::Reaped(status),
+        None => Opened::Running(process),
+    })
 }
 
-/// The news of an exit can come before the child can be reaped: by a moment on macOS and
-/// FreeBSD, and on Linux until a debugger lets go of it. Does not block in `wait` meanwhile,
-/// but asks again.
-fn reap(
+/// macOS, OpenBSD and NetBSD report ESRCH for a child that is exiting and no zombie yet.
+fn wait_exiting(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+    deadline.poll(&mut Pace::default(), || {
+        probe::try_wait_unless_reused(child)
+    })
+}
+
+/// Reaps the child after its exit event, or returns the status if it was reaped elsewhere and
+/// the OS still reports it.
+///
+/// The event can precede the zombie: briefly on macOS and FreeBSD, and on Linux until a tracer
+/// has reaped it. So this retries with backoff: a blocking wait could outlast the deadline.
+pub(crate) fn reap(
     child: &mut Child,
     process: &Process,
+    event: ExitEvent,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
-    match deadline.poll(&mut Pace::default(), || probe::try_wait(child)) {
+    let mut is_zombie = event == ExitEvent::Zombie;
+    let reaped = deadline.poll(&mut Pace::default(), || {
+        if mem::take(&mut is_zombie) {
+            child.try_wait()
+        } else {
+            try_wait(child, process)
+        }
+    });
+    match reaped {
         Err(error) => match process.exit()?.and_then(|exit| exit.status()) {
             Some(status) => Ok(Some(status)),
             None => Err(error),
         },
         answer => answer,
+    }
+}
+
+/// `Child::try_wait`, which goes by the pid, but only while that is this process's: if the child
+/// was reaped elsewhere, the pid can be that of another child, which it would reap.
+fn try_wait(child: &mut Child, process: &Process) -> io::Result<Option<ExitStatus>> {
+    match process.child_state() {
+        Some(ChildState::Exited(_)) => child.try_wait(),
+        Some(ChildState::Running | ChildState::Stopped) => Ok(None),
+        Some(ChildState::NotOurs) => Err(probe::reaped_elsewhere()),
+        None => probe::try_wait(child),
     }
 }
 

@@ -1,6 +1,12 @@
 //! `CommandExt`: `Command::output` with an end.
 
-use crate::{Captured, child, deadline::Deadline};
+use crate::{
+    Captured, Process,
+    backend::ExitEvent,
+    child::{self, Opened},
+    deadline::Deadline,
+    output, probe,
+};
 use std::{
     io,
     process::{Child, Command, ExitStatus, Stdio},
@@ -106,36 +112,68 @@ impl CommandExt for Command {
     }
 }
 
-/// With whether the time had passed.
+/// The status, and whether the timeout passed first.
 fn run(
     child: &mut Child,
     captured: &mut Captured,
     deadline: Deadline,
 ) -> io::Result<(ExitStatus, bool)> {
-    // Held from the start, so that nobody else can be killed in its place.
-    let process = match child::held(child) {
-        Ok(Some(process)) => process,
-        Ok(None) => return Ok((child.wait()?, false)), // An error: somebody else has reaped it.
+    // Opened and verified before anything is done to it, so that no other process is killed.
+    let process = match child::open(child) {
+        Ok(Opened::Running(process)) => process,
+        Ok(Opened::Reaped(status)) => {
+            output::drain(child, captured)?;
+            return Ok((status?, false));
+        }
+        Ok(Opened::Exiting) => loop {
+            if let Some(status) = child::output(child, captured, Deadline::Never)? {
+                return Ok((status, false));
+            }
+        },
         Err(error) => {
-            child.kill()?;
-            let _ = child.wait();
-            return Err(error.into());
+            if let Ok(None) = probe::try_wait(child) {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            return Err(error);
         }
     };
-    let until_deadline = child::output_of(child, &process, captured, deadline);
-    if let Ok(Some(status)) = until_deadline {
+    let in_time = child::output_of(child, &process, captured, deadline);
+    if let Ok(Some(status)) = in_time {
         return Ok((status, false));
     }
-    process.kill()?;
-    if let Err(error) = until_deadline {
-        let _ = child.wait();
-        return Err(error);
+    if let Err(refused) = process.kill() {
+        // Unless it has exited just now, it keeps running, and cannot be reaped.
+        let exited = child::output_of(child, &process, captured, Deadline::Now);
+        return match exited {
+            Ok(Some(status)) => Ok((status, true)),
+            _ => Err(refused.into()),
+        };
     }
+    let killed = in_time.and_then(|_| read_and_reap(child, &process, captured));
+    if killed.is_err() {
+        let _ = reap(child, &process);
+    }
+    Ok((killed?, true))
+}
+
+/// Reads the rest of the output of a killed child, and reaps it.
+fn read_and_reap(
+    child: &mut Child,
+    process: &Process,
+    captured: &mut Captured,
+) -> io::Result<ExitStatus> {
     loop {
-        if let Some(status) = child::output_of(child, &process, captured, Deadline::Never)? {
-            return Ok((status, true));
+        if let Some(status) = child::output_of(child, process, captured, Deadline::Never)? {
+            return Ok(status);
         }
     }
+}
+
+/// Reaps a killed child whose output cannot be read.
+fn reap(child: &mut Child, process: &Process) -> io::Result<()> {
+    process.wait()?;
+    child::reap(child, process, ExitEvent::Exited, Deadline::Never).map(drop)
 }
 
 mod sealed {

@@ -1,6 +1,8 @@
 //! What can go wrong.
 
 use crate::Backend;
+#[cfg(unix)]
+use rustix::io::Errno;
 use std::io;
 
 /// An error from waiting for a process, or from signaling it.
@@ -60,6 +62,18 @@ impl Error {
     /// The failure of this call for this process.
     pub(crate) fn os(call: &'static str, pid: u32) -> impl Fn(io::Error) -> Error {
         move |source| Error::Os { call, pid, source }
+    }
+}
+
+/// Whether a call on a process failed because there is no such process (any more).
+pub(crate) fn is_no_such_process(error: &io::Error) -> bool {
+    cfg_if::cfg_if! {
+        if #[cfg(unix)] {
+            Errno::from_io_error(error) == Some(Errno::SRCH)
+        } else {
+            let _ = error; // Windows has no error that says just that.
+            false
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 
 use crate::{
     Backend, Error, Exit,
-    backend::{Event, Polling},
+    backend::{Event, ExitEvent, Polling},
     deadline::Deadline,
+    error::is_no_such_process,
     pid::Pid,
     probe::{self, Child, Keep},
 };
@@ -62,11 +63,13 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
     // pid cannot mean another process before it is reaped.
     let child = probe::peek_child(known);
     match child {
-        Child::Exited(exit) => return Ok(Some(exit)),
+        // On macOS up to 10.15, the status of a killed child is unknown here and in the process
+        // table known.
+        Child::Exited(exit) if exit != Exit::UNKNOWN => return Ok(Some(exit)),
         Child::Running if deadline == Deadline::Now && probe::is_sure_to_live(known) => {
             return Ok(None);
         }
-        Child::Running | Child::Stopped | Child::NotOurs => {}
+        _ => {}
     }
     match Process::open(pid) {
         // Somebody has reaped the child since the look. (A thread that we trace is still
@@ -194,6 +197,18 @@ impl Process {
         match Polling::open(known, Keep::Always).map_err(Error::os(probe::CALL, pid))? {
             None => Err(Error::NotFound { pid }),
             Some(_) => Err(Error::os(Event::OPEN, pid)(cause)),
+        }
+    }
+
+    /// Opens the process of a child. If no process has its pid, nothing else is asked about it:
+    /// the owner can wait for a child that is just exiting, and on OpenBSD, reading the process
+    /// table ends a program that has pledged not to (pledge(2), "ps").
+    pub(crate) fn open_child(pid: u32) -> Result<Process, Error> {
+        let known = Pid::new(pid)?;
+        match Event::open(known) {
+            Ok(event) => Ok(Process::new(known, Some(event), true)),
+            Err(cause) if is_no_such_process(&cause) => Err(Error::NotFound { pid }),
+            Err(cause) => Process::polled(known, Some(cause)),
         }
     }
 
@@ -397,7 +412,7 @@ impl Process {
 
     pub(crate) fn wait_until(&self, deadline: Deadline) -> Result<Option<Exit>, Error> {
         loop {
-            if !self.ended(deadline)? {
+            if self.wait_event(deadline)?.is_none() {
                 return Ok(None);
             }
             if let Some(exit) = self.exit()? {
@@ -410,15 +425,15 @@ impl Process {
         }
     }
 
-    /// Sleeps until the process has exited (true) or the deadline has passed. Whether
-    /// it has exited indeed, [`exit`](Process::exit) knows.
-    pub(crate) fn ended(&self, deadline: Deadline) -> Result<bool, Error> {
+    /// Sleeps until the process has exited, or the deadline has passed (`None`). The event can
+    /// be spurious: [`exit`](Process::exit) distinguishes.
+    pub(crate) fn wait_event(&self, deadline: Deadline) -> Result<Option<ExitEvent>, Error> {
         if self.exit.get().is_some() {
-            return Ok(true);
+            return Ok(Some(ExitEvent::Exited));
         }
         if let Some(event) = self.events() {
-            match event.wait(deadline) {
-                Ok(ended) => return Ok(ended),
+            match event.wait_event(deadline) {
+                Ok(waited) => return Ok(waited),
                 Err(cause) => self.fall_back(event, cause)?,
             }
         }
@@ -426,11 +441,11 @@ impl Process {
             let waited = polling.wait(deadline, &self.exit);
             waited.map_err(Error::os(probe::CALL, self.pid.get()))?;
         }
-        Ok(self.exit.get().is_some())
+        Ok(self.exit.get().map(|_| ExitEvent::Exited))
     }
 
-    /// How the process exited, once it has [`ended`](Process::ended). `None`: it has
-    /// not.
+    /// How the process exited, after a [`wait_event`](Process::wait_event).
+    /// `None` if it has not.
     pub(crate) fn exit(&self) -> Result<Option<Exit>, Error> {
         if let (Some(event), None) = (self.events(), self.exit.get()) {
             match event.exit() {
@@ -456,6 +471,13 @@ impl Process {
             }
             None => pace.turn(when, || self.try_wait()),
         }
+    }
+
+    /// What the OS reports of this very process to its parent. `None` if it can only be asked
+    /// about a pid.
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        let by_event = self.event.as_ref().and_then(Event::child_state);
+        by_event.or_else(|| self.polling()?.child_state())
     }
 
     /// Whoever is the first to know, all answer what he found.

@@ -13,7 +13,7 @@ use crate::{
 use events::Events;
 use member::{Entry, Means, Seen};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     mem,
     time::{Duration, Instant},
 };
@@ -75,6 +75,8 @@ pub struct WaitSet {
     polled: HashSet<u32>,
     pace: Pace,
     exited: Exited,
+    /// The exits of members whose pid another member has now, to be reported first.
+    former: VecDeque<(u32, Exit)>,
 }
 
 /// The members whose exits are known and not yet reported, in the order in which they
@@ -101,6 +103,9 @@ impl WaitSet {
     ///
     /// A zombie can be added, and is reported by one of the next waits.
     ///
+    /// If a process in the set has exited and been reaped, and another one has its pid, that one
+    /// is added too: the exits of both are reported, the older one first.
+    ///
     /// # Errors
     ///
     /// As for [`wait_pid`](crate::wait_pid).
@@ -116,29 +121,59 @@ impl WaitSet {
     /// ```
     pub fn insert(&mut self, pid: u32) -> Result<bool, Error> {
         let known = Pid::new(pid)?;
-        let hash_map::Entry::Vacant(vacant) = self.members.entry(pid) else {
+        let is_member = self.contains(pid);
+        if is_member && !self.is_reaped(known) {
             return Ok(false);
-        };
+        }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let means = match self.events.insert(known, Token { pid, generation }) {
-            Ok(member) => Means::Event(member),
-            // Among the causes is "no such process": the probe knows.
-            Err(_) => {
-                let opened = Polling::open(known, Keep::IfSpare);
-                match opened.map_err(Error::os(probe::CALL, pid))? {
-                    None => return Err(Error::NotFound { pid }),
-                    Some((_, Some(exit))) => self.exited.add(pid, exit),
-                    Some((polling, None)) => {
-                        self.polled.insert(pid);
-                        self.pace.restart();
-                        Means::Polling(polling.into(), None)
-                    }
-                }
-            }
+        let means = match self.open(known, Token { pid, generation }) {
+            // No other process has the pid.
+            Err(Error::NotFound { .. }) if is_member => return Ok(false),
+            opened => opened?,
         };
-        vacant.insert(Entry { generation, means });
+        let former = self.members.insert(pid, Entry { generation, means });
+        if let Some(Means::Exited(exit, place, _)) = former.map(|former| former.means) {
+            self.exited.pids.remove(&place);
+            self.former.push_back((pid, exit));
+        }
         Ok(true)
+    }
+
+    fn open(&mut self, pid: Pid, token: Token) -> Result<Means, Error> {
+        if let Ok(member) = self.events.insert(pid, token) {
+            return Ok(Means::Event(member));
+        }
+        // Among the causes is "no such process": the probe knows.
+        let opened = Polling::open(pid, Keep::IfSpare);
+        let opened = opened.map_err(Error::os(probe::CALL, pid.get()))?;
+        let (polling, exit) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
+        let mut means = Means::Polling(polling.into(), None);
+        if let Some(exit) = exit {
+            means.record_exit(exit, self.exited.add(pid.get()));
+        } else {
+            self.polled.insert(pid.get());
+            self.pace.restart();
+        }
+        Ok(means)
+    }
+
+    /// Whether the process of this member has exited and been reaped, so that another one can
+    /// have its pid. If it has exited, that is recorded first: the new process can hide it.
+    fn is_reaped(&mut self, pid: Pid) -> bool {
+        let Some(entry) = self.members.get(&pid.get()) else {
+            return false;
+        };
+        if !self.has_exited(pid, entry).unwrap_or(false) {
+            return false;
+        }
+        match entry.exit() {
+            Ok(Some(exit)) => self.record_exit(pid.get(), exit),
+            // It is among the events.
+            Ok(None) | Err(_) => self.record_events(),
+        }
+        let entry = self.members.get(&pid.get());
+        entry.is_some_and(|entry| entry.means.zombie_is_reaped())
     }
 
     /// Removes the process `pid` without reporting it. Returns `false` if it was not in the
@@ -157,10 +192,11 @@ impl WaitSet {
             return false;
         };
         self.polled.remove(&pid);
+        self.former.retain(|&(former, _)| former != pid);
         match entry.means {
             Means::Event(member) => self.events.remove(&member),
             Means::Polling(..) => {}
-            Means::Exited(_, place) => {
+            Means::Exited(_, place, _) => {
                 self.exited.pids.remove(&place);
             }
         }
@@ -177,7 +213,7 @@ impl WaitSet {
     /// # Ok::<(), procwait::Error>(())
     /// ```
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.members.len() + self.former.len()
     }
 
     /// Whether the set is empty.
@@ -189,7 +225,8 @@ impl WaitSet {
         self.members.is_empty()
     }
 
-    /// The pids in the set, in no particular order.
+    /// The pids in the set, in no particular order. A pid occurs twice if two processes in the
+    /// set have had it.
     ///
     /// ```
     /// # let this = std::process::id();
@@ -199,7 +236,8 @@ impl WaitSet {
     /// # Ok::<(), procwait::Error>(())
     /// ```
     pub fn pids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.members.keys().copied()
+        let former = self.former.iter().map(|&(pid, _)| pid);
+        self.members.keys().copied().chain(former)
     }
 
     /// Whether the process `pid` is in the set.
@@ -327,28 +365,33 @@ impl WaitSet {
 
     /// The next exit that is known already. Its process leaves the set.
     fn next_exit(&mut self) -> Option<(u32, Exit)> {
+        if let Some(former) = self.former.pop_front() {
+            return Some(former);
+        }
         if let Some((_, pid)) = self.exited.pids.pop_first() {
-            if let Means::Exited(exit, _) = self.members.remove(&pid)?.means {
+            if let Means::Exited(exit, ..) = self.members.remove(&pid)?.means {
                 return Some((pid, exit));
             }
         }
-        while let Some(Fired { token, told }) = self.events.next() {
+        let (pid, exit) = self.next_event()?;
+        self.members.remove(&pid);
+        self.polled.remove(&pid);
+        Some((pid, exit))
+    }
+
+    /// The next exit of which there is an event.
+    fn next_event(&mut self) -> Option<(u32, Exit)> {
+        while let Some(Fired { token, told: data }) = self.events.next() {
             // It may have been removed since, and perhaps inserted again.
-            let hash_map::Entry::Occupied(entry) = self.members.entry(token.pid) else {
+            let entry = self.members.get(&token.pid);
+            let Some(entry) = entry.filter(|entry| entry.generation == token.generation) else {
                 continue;
             };
-            if entry.get().generation != token.generation {
-                continue;
-            }
-            let Means::Event(member) = &entry.get().means else {
+            let Means::Event(member) = &entry.means else {
                 continue;
             };
-            match member.exit(told) {
-                Ok(Some(exit)) => {
-                    entry.remove();
-                    self.polled.remove(&token.pid);
-                    return Some((token.pid, exit));
-                }
+            match member.exit(data) {
+                Ok(Some(exit)) => return Some((token.pid, exit)),
                 Ok(None) if self.events.renew(member, token).is_ok() => {}
                 // No other event will come.
                 Ok(None) | Err(_) => {
@@ -358,6 +401,22 @@ impl WaitSet {
             }
         }
         None
+    }
+
+    /// Records all exits of which there are events.
+    fn record_events(&mut self) {
+        while let Some((pid, exit)) = self.next_event() {
+            self.record_exit(pid, exit);
+        }
+    }
+
+    fn record_exit(&mut self, pid: u32, exit: Exit) {
+        self.polled.remove(&pid);
+        if let Some(entry) = self.members.get_mut(&pid) {
+            if !matches!(entry.means, Means::Exited(..)) {
+                entry.means.record_exit(exit, self.exited.add(pid));
+            }
+        }
     }
 
     /// Whether there are processes to be looked at, of which no event will come.
@@ -428,12 +487,16 @@ impl WaitSet {
         let means = match seen {
             Seen::AsBefore => return Ok(()),
             Seen::Running(means) => means,
-            Seen::Exited(exit) => self.exited.add(pid, exit),
+            Seen::Exited(exit) => {
+                self.record_exit(pid, exit);
+                return Ok(());
+            }
         };
-        match means {
-            Means::Polling(..) => self.polled.insert(pid),
-            Means::Event(_) | Means::Exited(..) => self.polled.remove(&pid),
-        };
+        if matches!(means, Means::Polling(..)) {
+            self.polled.insert(pid);
+        } else {
+            self.polled.remove(&pid);
+        }
         let before = mem::replace(&mut entry.means, means);
         if let (Means::Polling(_, kept), Means::Event(member)) = (&mut entry.means, before) {
             *kept = Some(member);
@@ -443,10 +506,11 @@ impl WaitSet {
 }
 
 impl Exited {
-    fn add(&mut self, pid: u32, exit: Exit) -> Means {
+    /// Returns its place.
+    fn add(&mut self, pid: u32) -> u64 {
         let place = self.next;
         self.next += 1;
         self.pids.insert(place, pid);
-        Means::Exited(exit, place)
+        place
     }
 }

@@ -4,9 +4,9 @@
 use crate::backend::{Event, Member, Polling};
 use crate::{Error, Process, WaitSet};
 #[cfg(unix)]
-use crate::{Exit, backend, deadline::Deadline, pid::Pid};
+use crate::{Exit, backend, deadline::Deadline, error::is_no_such_process, pid::Pid};
 #[cfg(unix)]
-use rustix::{io::Errno, process::Signal};
+use rustix::process::Signal;
 #[cfg(unix)]
 use std::{io, time::Duration};
 
@@ -234,7 +234,7 @@ fn send(
     }
     match held() {
         Ok(()) => return Ok(true),
-        Err(refused) if Errno::from_io_error(&refused) == Some(Errno::SRCH) => {
+        Err(refused) if is_no_such_process(&refused) => {
             is_gone();
             return Ok(false);
         }
@@ -258,7 +258,7 @@ fn by_either(
 ) -> io::Result<()> {
     match event {
         Some(Ok(())) => Ok(()),
-        Some(Err(refused)) if Errno::from_io_error(&refused) == Some(Errno::SRCH) => Err(refused),
+        Some(Err(refused)) if is_no_such_process(&refused) => Err(refused),
         _ => polling().unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into())),
     }
 }

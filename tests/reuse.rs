@@ -137,24 +137,83 @@ fn success_is_not_looked_up_by_the_number() {
     });
 }
 
+/// The set has both: the exit of one is not reported yet when the other is inserted.
 #[test]
-fn in_a_set_with_the_old_ones_exit_still_to_be_told() {
+fn set_reports_both_processes_that_have_had_a_pid() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        for reports_other_first in [false, true] {
+            let (old, mut other) = (helper("wait 7"), helper("wait 0"));
+            let pid = old.id();
+            let mut set = WaitSet::new();
+            set.insert(pid).unwrap();
+            set.insert(other.id()).unwrap();
+            assert!(!set.insert(pid).unwrap(), "the same process");
+            let mut new = reuse(old);
+            drop(other.stdin.take());
+            wait_pid(other.id(), None).unwrap();
+            if reports_other_first {
+                // Both exits are taken from the kernel at once.
+                let (first, _) = set.wait(None).unwrap().unwrap();
+                if first == pid {
+                    continue;
+                }
+            }
+            assert!(set.insert(pid).unwrap(), "the new process");
+            assert!(!set.insert(pid).unwrap(), "the same process");
+            assert_eq!(set.pids().filter(|&it| it == pid).count(), 2);
+            assert!(set.contains(pid));
+            let mut reported = Vec::new();
+            while let Some((reported_pid, exit)) = set.wait(Some(SHORT)).unwrap() {
+                reported.push((reported_pid, exit));
+            }
+            let (_, exit) = reported.iter().find(|(it, _)| *it == pid).unwrap();
+            assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
+            assert_eq!(set.len(), 1);
+            drop(new.stdin.take());
+            let (reported_pid, exit) = set.wait(None).unwrap().unwrap();
+            assert_eq!((reported_pid, exit.code()), (pid, Some(8)));
+            assert!(set.is_empty());
+            new.wait().unwrap();
+            other.wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn set_keeps_the_pid_of_a_zombie_and_of_no_process() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let mut old = helper("wait 7");
+        let pid = old.id();
+        let mut set = WaitSet::new();
+        set.insert(pid).unwrap();
+        drop(old.stdin.take());
+        wait_pid(pid, None).unwrap();
+        assert!(!set.insert(pid).unwrap(), "a zombie still has its pid");
+        old.wait().unwrap();
+        assert!(!set.insert(pid).unwrap(), "no process has it");
+        assert_eq!(set.len(), 1);
+        let (reported_pid, exit) = set.wait(None).unwrap().unwrap();
+        assert_eq!((reported_pid, exit.code()), (pid, Some(7)));
+    });
+}
+
+#[test]
+fn set_removes_and_signals_by_pid_after_reuse() {
     in_namespaces(&OWN_PIDS, CHOOSABLE, || {
         let old = helper("wait 7");
         let pid = old.id();
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
         let mut new = reuse(old);
-        assert!(!set.insert(pid).unwrap(), "the old one is still in");
-        let (told, exit) = set.wait(None).unwrap().unwrap();
-        assert_eq!(told, pid);
-        assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
-
-        assert!(set.insert(pid).unwrap(), "the new one");
-        assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+        assert!(set.insert(pid).unwrap());
+        assert!(set.send_signal(pid, 0).unwrap(), "to the living one");
+        assert!(set.remove(pid), "both");
+        assert!(set.is_empty() && !set.contains(pid));
+        assert_eq!(set.wait(None).unwrap(), None);
+        assert!(set.insert(pid).unwrap());
         drop(new.stdin.take());
-        let (told, exit) = set.wait(None).unwrap().unwrap();
-        assert_eq!((told, exit.code()), (pid, Some(8)));
+        assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(8));
+        new.wait().unwrap();
     });
 }
 

@@ -252,4 +252,8 @@ impl Member {
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         self.0.is_reaped()
     }
+
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        self.0.zombie_is_reaped()
+    }
 }

@@ -1,11 +1,12 @@
 //! Windows: a process handle, which is signalled once the process has exited.
 //! As long as it is open, the pid is not given to another process.
 
+use super::ExitEvent;
 use crate::{
     Backend, Error, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Look, Sight, View},
+    probe::{self, Child, Sight},
 };
 use std::{
     io,
@@ -71,6 +72,10 @@ impl Handle {
         })
     }
 
+    pub(crate) fn wait_event(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>> {
+        Ok(self.wait(deadline)?.then_some(ExitEvent::Exited))
+    }
+
     /// Any code may be an exit code, 259 (`STILL_ACTIVE`) as well: to be asked
     /// once the handle was signalled.
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
@@ -99,6 +104,11 @@ impl Handle {
         }
     }
 
+    /// Windows reports no more to parents than to others.
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        None
+    }
+
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         Some(false)
     }
@@ -110,13 +120,16 @@ impl AsHandle for Handle {
     }
 }
 
-/// One that has to be looked at: once it is open, a look tells whether it is the same.
-pub(crate) fn kill_looked_at(view: &mut View) -> Result<(), Error> {
-    let pid = view.pid();
+/// Kills a polled process. The pid is opened first, and keeps its meaning from then on: so
+/// `check` then answers for the process that was opened.
+pub(crate) fn kill_checked(
+    pid: Pid,
+    check: impl FnOnce() -> io::Result<Option<Exit>>,
+) -> Result<(), Error> {
     let process = open_to_kill(pid)?;
-    match view.look().map_err(Error::os(probe::CALL, pid.get()))? {
-        Look::Running => terminate(process, pid),
-        Look::Gone | Look::Exited(_) => Ok(()),
+    match check().map_err(Error::os(probe::CALL, pid.get()))? {
+        None => terminate(process, pid),
+        Some(_) => Ok(()),
     }
 }
 

@@ -1,11 +1,14 @@
 //! macOS, iOS, FreeBSD, NetBSD, OpenBSD, DragonFly: `EVFILT_PROC` on a kqueue.
 
-use super::kqueue_rules::{self as rules, Asked, SecondLook};
+use super::{
+    ExitEvent,
+    kqueue_rules::{self as rules, Asked, SecondLook},
+};
 use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Keep, Look, View, descriptors::Descriptor},
+    probe::{self, Child, Keep, Look, View, descriptors::Descriptor},
 };
 use rustix::{
     fd::{AsFd as _, AsRawFd as _, BorrowedFd},
@@ -119,6 +122,10 @@ impl Kqueue {
         }
     }
 
+    pub(crate) fn wait_event(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>> {
+        Ok(self.wait(deadline)?.then_some(ExitEvent::Exited))
+    }
+
     fn take_within(&self, longest: Option<Duration>) -> io::Result<bool> {
         if self.exit.get().is_none() {
             let mut events = [MaybeUninit::uninit()];
@@ -151,6 +158,11 @@ impl Kqueue {
     /// Nothing but the number can be sent one.
     pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Only the pid could be asked about.
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        None
     }
 
     /// The kernel does not tell by the registration whether the pid was reused.
@@ -201,7 +213,7 @@ impl Queue {
             SecondLook::NullSignal => probe::exists(pid).ok(),
             SecondLook::Table => match View::open(pid, Keep::IfSpare) {
                 Ok(Some((opened, look))) => {
-                    view = rules::may_not_tell(system()).then(|| opened.into());
+                    view = Some(opened.into());
                     Some(matches!(look, Look::Running))
                 }
                 Ok(None) => Some(false),
@@ -343,7 +355,7 @@ fn made_by_us() -> EventFilter {
 pub(crate) struct Member {
     pub(super) pid: Pid,
     asked: Asked,
-    /// For what the kernel may not tell.
+    /// For exits that the kernel may not report, and to recognize another process with the pid.
     view: Option<Mutex<View>>,
 }
 
@@ -371,6 +383,21 @@ impl Member {
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         None
+    }
+
+    /// For a process that has exited: whether it has been reaped, so that another one can have
+    /// its pid. By the time at which it started, if there is a process table. Otherwise by the
+    /// kernel, which refuses to register a process that is exiting or a zombie (NetBSD and
+    /// OpenBSD, sys/kern/kern_event.c, filt_procattach): what it registers is another process.
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        if let Some(view) = &self.view {
+            return lock(view).zombie_is_reaped();
+        }
+        match Queue::new().and_then(|queue| queue.register(self.pid, 0)) {
+            Ok(registered) => registered.was_running != Some(false),
+            // NetBSD's refusal to observe another user's process, which is running.
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
     }
 
     /// `None`: it is not seen to have exited.

@@ -66,8 +66,9 @@ pub(crate) fn receipt(event: Event) -> io::Result<Option<Event>> {
 /// that fell in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SecondLook {
-    /// By the process table, which tells a zombie. Apple's kernel keeps the exit of a traced
-    /// process to itself; FreeBSD's skips, for an exit, what is just being registered.
+    /// By the process table, which shows a zombie. Apple's kernel withholds the exit of a traced
+    /// process; FreeBSD's skips, for an exit, what is just being registered; DragonFly's also
+    /// registers zombies, so only the table distinguishes a later process with the same pid.
     Table,
     /// By the null signal. To read the table may be against a promise on OpenBSD, whose
     /// kernel ends those who break theirs.
@@ -76,8 +77,8 @@ pub(crate) enum SecondLook {
 
 pub(crate) fn second_look(system: System) -> SecondLook {
     match system {
-        System::Apple | System::FreeBsd => SecondLook::Table,
-        System::DragonFly | System::NetBsd | System::OpenBsd => SecondLook::NullSignal,
+        System::Apple | System::DragonFly | System::FreeBsd => SecondLook::Table,
+        System::NetBsd | System::OpenBsd => SecondLook::NullSignal,
     }
 }
 

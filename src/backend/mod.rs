@@ -4,12 +4,14 @@
 //! - `Event::BACKEND` names it, `Event::OPEN` and `Event::WAIT` its calls;
 //! - `open(pid)` takes hold of a process, and `is_unavailable(error)` is whether
 //!   its failure was not about this process;
-//! - `wait(deadline)` sleeps until its exit (true) or the deadline (false);
+//! - `wait_event(deadline)` sleeps until its exit, or the deadline (`None`);
 //! - `exit()` is how it exited, once it has, or that it has not after all (`None`);
 //! - `send_signal(signal)`, or `kill()`, is for the process that is held; it fails where
 //!   nothing holds it any more, or nothing but its number can be sent one;
 //! - `is_reaped()` is whether its pid may have come to mean another process, if that can
 //!   be told;
+//! - `child_state()` is what the OS reports of this very process to its parent, or `None` if
+//!   it can only be asked about a pid, which may be another child's by now;
 //! - `as_event_fd()`, or `as_handle()`, is what a reactor can wait for.
 //!
 //! And beside it for many processes at once, with the same code for each:
@@ -23,7 +25,9 @@
 //! - `Member::exit(told)` is how the process exited, or that it has not (`None`), and
 //!   `renew(member, token)` then waits for it again;
 //! - `has_exited(member, token)` is whether it has, as far as is known by now;
-//! - `Member::look()` is how, without any event, or an error if only events tell.
+//! - `Member::look()` is how, without any event, or an error if only events tell;
+//! - `Member::zombie_is_reaped()` is whether a member that has exited has been reaped, so that
+//!   another process can have its pid, or false if that is not known.
 //!
 //! And for a task of an async runtime: see `awaited`.
 
@@ -120,6 +124,16 @@ impl From<Token> for u64 {
     fn from(token: Token) -> u64 {
         (u64::from(token.generation) << 32) | u64::from(token.pid)
     }
+}
+
+/// The event that a process has exited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitEvent {
+    /// It has not been reaped yet, so its pid is its own.
+    #[allow(dead_code)] // Linux alone reports that.
+    Zombie,
+    /// It may have been reaped.
+    Exited,
 }
 
 /// News of an exit, with what the kernel told along with it, if it does.

@@ -1,11 +1,12 @@
 //! Systems without events for the exit of any process: AIX, Haiku and others. They
 //! poll.
 
-use super::{Fired, Token};
+use super::{ExitEvent, Fired, Token};
 use crate::{
     Backend, Exit,
     deadline::{Deadline, When},
     pid::Pid,
+    probe::Child,
 };
 use std::{io, os::fd::BorrowedFd};
 
@@ -25,7 +26,7 @@ impl NoEvent {
         true
     }
 
-    pub(crate) fn wait(&self, _: Deadline) -> io::Result<bool> {
+    pub(crate) fn wait_event(&self, _: Deadline) -> io::Result<Option<ExitEvent>> {
         match *self {}
     }
 
@@ -34,6 +35,10 @@ impl NoEvent {
     }
 
     pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn child_state(&self) -> Option<Child> {
         match *self {}
     }
 
@@ -100,6 +105,10 @@ impl NoMember {
     }
 
     pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
         match *self {}
     }
 

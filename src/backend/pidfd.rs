@@ -1,12 +1,16 @@
 //! Linux 5.3 and later: a pidfd, which polls as readable once the process has
 //! exited.
 
-use super::poll::revents;
+use super::{ExitEvent, poll::revents};
 use crate::{
     Backend, Exit,
     deadline::Deadline,
+    error::is_no_such_process,
     pid::Pid,
-    probe::{descriptors::Descriptor, procfs, send_signal, zombie_exit_of_pidfd},
+    probe::{
+        Child, child_state_of_pidfd, descriptors::Descriptor, is_at_least, procfs, send_signal,
+        zombie_exit_of_pidfd,
+    },
 };
 use rustix::{
     event::PollFlags,
@@ -43,10 +47,28 @@ impl PidFd {
         )
     }
 
-    /// Readable may be said for a moment of a process that lives, while another of its
-    /// threads takes the place of the first one, in `execve`: `exit` knows.
+    /// Sleeps until the pidfd is readable. It can be for a moment while the process lives and
+    /// another of its threads takes over the pid, in `execve`: `exit` distinguishes the two.
     pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<bool> {
-        deadline.sleep(|longest| Ok(self.is_readable_within(longest)?))
+        Ok(self.wait_event(deadline)?.is_some())
+    }
+
+    /// The same, with what the event says of the process. Since Linux 6.9, `poll` also reports
+    /// POLLHUP once it has been reaped (fs/pidfs.c, pidfd_poll). That is relied on since 6.15,
+    /// which documents it (include/uapi/linux/pidfd.h, PIDFD_INFO_EXIT).
+    pub(crate) fn wait_event(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>> {
+        let mut revents = PollFlags::empty();
+        deadline.sleep(|longest| {
+            revents = (self.fd).ask(|fd| revents_within(fd.as_fd(), longest))?;
+            Ok(!revents.is_empty())
+        })?;
+        Ok(if revents.is_empty() {
+            None
+        } else if !revents.contains(PollFlags::HUP) && is_at_least(6, 15) {
+            Some(ExitEvent::Zombie)
+        } else {
+            Some(ExitEvent::Exited)
+        })
     }
 
     /// How the process exited, from whoever knows: the child's wait status, what
@@ -62,6 +84,11 @@ impl PidFd {
             Some(exit) => Ok(Some(exit)),
             None => Ok((self.is_readable_within(Some(Duration::ZERO))?).then_some(Exit::UNKNOWN)),
         }
+    }
+
+    /// What the kernel reports of this very process to its parent. `None` if it cannot be asked.
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        child_state_of_pidfd(sys::child_state(self.as_fd()), self.as_fd(), self.pid)
     }
 
     fn is_readable_within(&self, longest: Option<Duration>) -> Result<bool, Errno> {
@@ -116,6 +143,15 @@ impl PidFd {
         procfs::pidfd_is_reaped(self.as_fd().as_raw_fd())
     }
 
+    /// For a process that has exited: whether it has been reaped, so that another process can
+    /// have its pid. False if that is not known.
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        // Without /proc, by the null signal, which a zombie can be sent (kill(2)).
+        self.is_reaped().unwrap_or_else(|| {
+            send_signal(self.as_fd(), 0).is_err_and(|error| is_no_such_process(&error))
+        })
+    }
+
     pub(crate) fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
     }
@@ -144,11 +180,16 @@ pub(crate) fn is_readable_within(
     fd: BorrowedFd<'_>,
     longest: Option<Duration>,
 ) -> Result<bool, Errno> {
+    Ok(!revents_within(fd, longest)?.is_empty())
+}
+
+/// What `poll` reports. An error if other code has closed the descriptor.
+fn revents_within(fd: BorrowedFd<'_>, longest: Option<Duration>) -> Result<PollFlags, Errno> {
     let revents = revents(fd, PollFlags::IN, longest)?;
-    match revents.is_empty() || revents.intersects(PollFlags::IN | PollFlags::HUP) {
-        true => Ok(!revents.is_empty()),
-        // Somebody has closed it behind our back.
-        false => Err(Errno::BADF),
+    if revents.is_empty() || revents.intersects(PollFlags::IN | PollFlags::HUP) {
+        Ok(revents)
+    } else {
+        Err(Errno::BADF)
     }
 }
 
@@ -186,6 +227,11 @@ mod sys {
         pidfd_open(pid.raw(), PidfdFlags::empty())
     }
 
+    /// `None` before Linux 5.4, which has no `P_PIDFD`, and in sandboxes that deny `waitid`.
+    pub(super) fn child_state(fd: BorrowedFd<'_>) -> Option<Child> {
+        child::known_state(child::peek(WaitId::PidFd(fd)))
+    }
+
     /// If it is our child, and not yet reaped.
     pub(super) fn child_exit(fd: BorrowedFd<'_>) -> Result<Option<Exit>> {
         match child::peek(WaitId::PidFd(fd)) {
@@ -201,7 +247,7 @@ mod sys {
 /// What rustix has for Linux only.
 #[cfg(target_os = "android")]
 mod sys {
-    use crate::{Exit, pid::Pid};
+    use crate::{Exit, pid::Pid, probe::Child};
     use rustix::{
         fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         io::Errno,
@@ -235,6 +281,10 @@ mod sys {
             .ok()
             .and_then(|it| it.parse().ok());
         level.is_some_and(|level: u32| level >= 31)
+    }
+
+    pub(super) fn child_state(_: BorrowedFd<'_>) -> Option<Child> {
+        None
     }
 
     /// The zombie's parent is asked for by its pid, once /proc has shown that the

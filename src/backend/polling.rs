@@ -1,11 +1,15 @@
 //! The shared fallback: look, pause, look again.
 
+#[cfg(unix)]
+use crate::error::is_no_such_process;
 use crate::{
     Exit,
     deadline::{Deadline, Pace, Turn, When},
     pid::Pid,
-    probe::{Keep, Look, View},
+    probe::{Child, Keep, View},
 };
+#[cfg(unix)]
+use rustix::io::Errno;
 use std::{
     io,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -21,6 +25,17 @@ struct Watch {
     view: View,
     /// Of all who wait together: looks are not the more for it.
     pace: Pace,
+    /// The exit, once a check has found it. Later checks could mistake a process that reuses
+    /// the pid for this one, as nothing may be left that distinguishes the two.
+    exit: Option<Exit>,
+}
+
+/// Checks the process, unless its exit is known already, and records the exit.
+fn check(view: &mut View, exit: &mut Option<Exit>) -> io::Result<Option<Exit>> {
+    if exit.is_none() {
+        *exit = view.look()?.exit();
+    }
+    Ok(*exit)
 }
 
 impl Polling {
@@ -28,8 +43,8 @@ impl Polling {
     pub(crate) fn open(pid: Pid, keep: Keep) -> io::Result<Option<(Polling, Option<Exit>)>> {
         let opened = View::open(pid, keep)?;
         Ok(opened.map(|(view, look)| {
-            let pace = Pace::default();
-            (Polling(Watch { view, pace }.into()), look.exit())
+            let (pace, exit) = (Pace::default(), look.exit());
+            (Polling(Watch { view, pace, exit }.into()), exit)
         }))
     }
 
@@ -66,11 +81,11 @@ impl Polling {
 
     /// Looks, if it is time to, unless one of those who wait has found the exit.
     pub(crate) fn turn(&self, when: When, found: &OnceLock<Exit>) -> io::Result<Turn<Exit>> {
-        let Watch { view, pace } = &mut *self.lock();
+        let Watch { view, pace, exit } = &mut *self.lock();
         if let Some(&known) = found.get() {
             return Ok(Turn::Found(known));
         }
-        let turn = pace.turn(when, || view.look().map(Look::exit))?;
+        let turn = pace.turn(when, || check(view, exit))?;
         if let Turn::Found(exit) = turn {
             // Before another looks, who may see less.
             let _ = found.set(exit);
@@ -80,18 +95,39 @@ impl Polling {
 
     /// `None`: it is still running.
     pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        self.lock().view.look().map(Look::exit)
+        let Watch { view, exit, .. } = &mut *self.lock();
+        check(view, exit)
+    }
+
+    /// What the OS reports of this very process to its parent, see [`Event`](super::Event).
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        self.lock().view.child_state()
+    }
+
+    /// For a process that has exited: whether it has been reaped, so that another process can
+    /// have its pid. False if that is not known.
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        self.lock().view.zombie_is_reaped()
     }
 
     /// An error if there is nothing that holds the process, or it is refused.
     #[cfg(unix)]
     pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
-        self.lock().view.send_signal(signal)
+        let Watch { view, exit, .. } = &mut *self.lock();
+        if exit.is_some() {
+            return Err(Errno::SRCH.into());
+        }
+        let sent = view.send_signal(signal);
+        if sent.as_ref().is_err_and(is_no_such_process) {
+            *exit = Some(Exit::UNKNOWN);
+        }
+        sent
     }
 
     #[cfg(windows)]
     pub(crate) fn kill(&self) -> Result<(), crate::Error> {
-        super::handle::kill_looked_at(&mut self.lock().view)
+        let Watch { view, exit, .. } = &mut *self.lock();
+        super::handle::kill_checked(view.pid(), || check(view, exit))
     }
 
     fn lock(&self) -> MutexGuard<'_, Watch> {

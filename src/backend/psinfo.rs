@@ -6,12 +6,12 @@
 //! but the hang-up is polled for: a stopped process would answer `POLLPRI` all the time,
 //! and any process `POLLIN`.
 
-use super::{Fired, Token, poll::revents, poll_set::PollSet};
+use super::{ExitEvent, Fired, Token, poll::revents, poll_set::PollSet};
 use crate::{
     Backend, Exit,
     deadline::{Deadline, Pace, When},
     pid::Pid,
-    probe::{Look, PsinfoFile, descriptors},
+    probe::{Child, Look, PsinfoFile, descriptors},
 };
 use rustix::{event::PollFlags, fd::BorrowedFd, io::Errno};
 use std::{
@@ -57,6 +57,10 @@ impl Psinfo {
         Ok(exit?.is_some())
     }
 
+    pub(crate) fn wait_event(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>> {
+        Ok(self.wait(deadline)?.then_some(ExitEvent::Exited))
+    }
+
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
         exit(&self.file)
     }
@@ -64,6 +68,11 @@ impl Psinfo {
     /// Nothing but the number can be sent one.
     pub(crate) fn send_signal(&self, _: i32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Only the pid could be asked about.
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        None
     }
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {
@@ -176,5 +185,9 @@ impl Member {
 
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         is_reaped(&self.0)
+    }
+
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        is_reaped(&self.0) == Some(true)
     }
 }

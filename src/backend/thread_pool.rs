@@ -143,6 +143,11 @@ impl Member {
     pub(crate) fn is_reaped(&self) -> Option<bool> {
         self.handle().is_reaped()
     }
+
+    /// The open handle keeps the pid.
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        false
+    }
 }
 
 fn exited(members: &[(Token, &Member)]) -> Vec<Token> {

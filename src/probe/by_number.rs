@@ -1,7 +1,7 @@
 //! Systems where nothing but its number stands for a process that is polled, together
 //! with a mark if there is one.
 
-use super::{Keep, Look, Mark, Sight, sight};
+use super::{Child, Keep, Look, Mark, Sight, sight};
 use crate::{Exit, pid::Pid};
 use std::io;
 
@@ -60,6 +60,20 @@ impl View {
     /// Whether the last look was sure to be at the process that was meant.
     pub(crate) fn is_certain(&self) -> bool {
         self.is_certain && self.was_marked
+    }
+
+    /// There is nothing but the pid to ask by.
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        None
+    }
+
+    /// For a process that has exited: whether it has been reaped. False if that is not known.
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        match sight(self.pid) {
+            Ok(Sight::Gone) => true,
+            Ok(Sight::Seen { mark, .. }) => (self.mark.zip(mark)).is_some_and(|(a, b)| a != b),
+            Err(_) => false,
+        }
     }
 
     pub(crate) fn look(&mut self) -> io::Result<Look> {

@@ -2,16 +2,18 @@
 //! to be had, hidden or another pid namespace's, what there is to ask by number.
 
 use super::{
-    Child, Keep, Look, descriptors, peek_child,
+    Child, Keep, Look, child, descriptors, peek_child,
     procfs::{self, Stat, StatFile},
+    reaped_elsewhere,
 };
 use crate::{Exit, pid::Pid};
 use rustix::{
     fd::{AsFd, AsRawFd as _, BorrowedFd},
     fs::fstat,
     io::Errno,
+    process::WaitId,
 };
-use std::{ffi::CStr, io, mem::MaybeUninit, ptr};
+use std::{ffi::CStr, io, mem::MaybeUninit, process, ptr, sync::OnceLock};
 
 pub(crate) const CALL: &str = "pread";
 
@@ -101,6 +103,38 @@ impl View {
         }
     }
 
+    /// What the kernel reports of this very process to its parent. `None` if it cannot be asked.
+    ///
+    /// The open file is read after the pid was asked about: if that succeeds, the process had
+    /// not been reaped, and its pid was its own. Without the file, there is only the pid.
+    pub(crate) fn child_state(&self) -> Option<Child> {
+        let state = child::peek(WaitId::Pid(self.pid.raw()));
+        let Some(file) = &self.file else {
+            return child::known_state(state);
+        };
+        match file.read() {
+            Ok(stat) if stat.pid == self.pid.get() => {
+                child::known_state(state).or_else(|| child_state_in_proc(&stat))
+            }
+            Err(Errno::SRCH) => Some(Child::NotOurs),
+            _ => None,
+        }
+    }
+
+    /// For a process that has exited: whether it has been reaped. False if that is not known.
+    pub(crate) fn zombie_is_reaped(&self) -> bool {
+        match &self.file {
+            Some(file) => file.read() == Err(Errno::SRCH),
+            None if exists(self.pid) == Some(false) => true,
+            None => {
+                let now = StatFile::open(self.pid).and_then(|file| file.read());
+                let mark = self.mark.filter(|mark| mark.is_comparable());
+                mark.zip(now.ok())
+                    .is_some_and(|(mark, now)| mark.start != now.start)
+            }
+        }
+    }
+
     fn look_by_number(&mut self, at_first: bool) -> Look {
         self.was_seen = false;
         let Ok(file) = StatFile::open(self.pid) else {
@@ -174,6 +208,53 @@ impl Mark {
     }
 }
 
+/// Reaps a child that was found to have been reaped elsewhere, as far as `child` knows its
+/// status from before. If its pid is that of another child of ours by now, std would reap that.
+pub(crate) fn try_wait_unless_reused(
+    child: &mut process::Child,
+) -> io::Result<Option<process::ExitStatus>> {
+    match Pid::new(child.id()).map(peek_child) {
+        Ok(Child::NotOurs) | Err(_) => child.try_wait(),
+        Ok(_) => Err(reaped_elsewhere()),
+    }
+}
+
+/// What /proc shows of a process to its parent, where a sandbox denies `waitid`.
+fn child_state_in_proc(stat: &Stat) -> Option<Child> {
+    if !procfs::is_ours() {
+        return None;
+    }
+    Some(if stat.parent != process::id() {
+        Child::NotOurs
+    } else if stat.has_exited() {
+        Child::Exited(Exit::UNKNOWN)
+    } else {
+        Child::Running
+    })
+}
+
+/// What the kernel reports of the process of a pidfd to its parent. `None` if it cannot be
+/// asked.
+///
+/// `known` is what it reports by the pidfd, if it can be asked by that. Otherwise it is asked by
+/// the pid, and the pidfd afterwards whether the process still had that pid.
+pub(crate) fn child_state_of_pidfd(
+    known: Option<Child>,
+    pidfd: BorrowedFd<'_>,
+    pid: Pid,
+) -> Option<Child> {
+    if known.is_some() {
+        return known;
+    }
+    let state = child::known_state(child::peek(WaitId::Pid(pid.raw())));
+    let stat = StatFile::open(pid).and_then(|file| file.read()).ok();
+    if procfs::pidfd_is_reaped(pidfd.as_raw_fd())? {
+        return Some(Child::NotOurs);
+    }
+    state.or_else(|| child_state_in_proc(&stat?))
+}
+
+/// To the process of a pidfd, or of a directory in /proc.
 /// To the process of a pidfd, or of a directory in /proc.
 #[cfg(target_os = "linux")]
 pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
@@ -238,21 +319,27 @@ fn zombie_exit(
     is_shown.then(|| Exit::from_raw(status))
 }
 
-fn is_at_least(major: u32, minor: u32) -> bool {
+/// Whether the kernel is of this version, or later. Only the first call asks it.
+pub(crate) fn is_at_least(major: u32, minor: u32) -> bool {
+    static VERSION: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *VERSION.get_or_init(kernel_version) >= Some((major, minor))
+}
+
+/// `None` if a sandbox denies the call, which rustix does not expect.
+fn kernel_version() -> Option<(u32, u32)> {
     let mut uname = MaybeUninit::uninit();
-    // SAFETY: the answer is written to a place that outlives the call. (rustix does not
-    // expect that a sandbox denies the question.)
+    // SAFETY: the kernel writes the answer to `uname`, which is live and large enough.
     if unsafe { libc::uname(uname.as_mut_ptr()) } != 0 {
-        return false;
+        return None;
     }
-    // SAFETY: the call has filled it in.
+    // SAFETY: the call has succeeded, and so has filled it in.
     let uname = unsafe { uname.assume_init() };
-    // SAFETY: the kernel ends each with a zero.
+    // SAFETY: the kernel ends each string with a zero.
     let release = unsafe { CStr::from_ptr(uname.release.as_ptr()) };
     let release = release.to_str().unwrap_or_default();
-    let mut numbers = release.split(|it: char| !it.is_ascii_digit());
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit());
     let mut number = || numbers.next()?.parse::<u32>().ok();
-    number().zip(number()) >= Some((major, minor))
+    number().zip(number())
 }
 
 /// Whether a child of ours that has not exited for its parent is known to live: it might be

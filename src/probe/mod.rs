@@ -4,9 +4,11 @@
 //! - `View::open(pid, keep)` is one process, to be looked at again and again, and what
 //!   was seen at first; `View::look()` is what there is to see now, and `CALL` the
 //!   call that it fails by; `View::doubt()` says that it may be another's;
+//!   `View::child_state()` and `View::zombie_is_reaped()` are as for an event (`backend`);
 //! - `peek_child(pid)` is what the OS tells the parent, without reaping, and
 //!   `is_sure_to_live(pid)` whether a child that is running for its parent is no zombie;
-//! - `try_wait(child)` reaps it.
+//! - `try_wait(child)` reaps it, and `try_wait_unless_reused(child)` does not reap another
+//!   child that has its pid by now, as far as that can be seen.
 //!
 //! Where a process can be asked for by its number only, `sight(pid)` is what there is
 //! to see, and a `Mark` sets the process apart from a later one with the same number.
@@ -28,13 +30,18 @@ cfg_if::cfg_if! {
         pub(crate) mod process_table;
         pub(crate) mod procfs;
         pub(crate) use by_number::View;
-        pub(crate) use linux::{send_signal, zombie_exit_of_pidfd};
+        pub(crate) use linux::{
+            child_state_of_pidfd, is_at_least, send_signal, zombie_exit_of_pidfd,
+        };
         pub(crate) use process_table::{CALL, Mark, child, exists, is_sure_to_live, sight};
     } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
         pub(crate) mod child;
         mod linux;
         pub(crate) mod procfs;
-        pub(crate) use linux::{CALL, View, is_sure_to_live, send_signal, zombie_exit_of_pidfd};
+        pub(crate) use linux::{
+            CALL, View, child_state_of_pidfd, is_at_least, is_sure_to_live, send_signal,
+            try_wait_unless_reused, zombie_exit_of_pidfd,
+        };
     } else if #[cfg(target_os = "macos")] {
         mod by_number;
         mod child;
@@ -91,6 +98,9 @@ cfg_if::cfg_if! {
 #[cfg(all(test, target_os = "linux"))]
 mod psinfo_rules;
 
+// Elsewhere, nothing but the pid can be asked about anyway.
+#[cfg(any(kqueue_on_linux, not(any(target_os = "linux", target_os = "android"))))]
+pub(crate) use child::try_wait as try_wait_unless_reused;
 pub(crate) use child::{peek_child, try_wait};
 
 /// What is seen of one process.
@@ -136,6 +146,17 @@ pub(crate) enum Sight<Mark> {
         /// Of a zombie: all its threads have ended, and it is not yet reaped.
         exit: Option<Exit>,
     },
+}
+
+/// The error that `Child::wait` returns for a child that was reaped elsewhere.
+pub(crate) fn reaped_elsewhere() -> std::io::Error {
+    cfg_if::cfg_if! {
+        if #[cfg(unix)] {
+            rustix::io::Errno::CHILD.into()
+        } else {
+            std::io::ErrorKind::NotFound.into()
+        }
+    }
 }
 
 /// What the OS tells of a pid to the process's parent.

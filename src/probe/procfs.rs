@@ -50,6 +50,8 @@ impl AsFd for StatFile {
 pub(crate) struct Stat {
     pub(crate) pid: u32,
     state: u8,
+    /// The pid of its parent, of the same pid namespace as `pid`.
+    pub(crate) parent: u32,
     threads: u32,
     /// In clock ticks since the system started.
     pub(crate) start: u64,
@@ -71,12 +73,14 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         // Numbered from 1 in the manual page: the state is the third.
         let state = fields.next()?;
-        let threads = fields.nth(20 - 4)?;
+        let parent = fields.next()?;
+        let threads = fields.nth(20 - 5)?;
         let start = fields.nth(22 - 21)?;
         let wait_status = fields.nth(52 - 23);
         Some(Stat {
             pid: pid.trim_ascii_end().parse().ok()?,
             state: *state.as_bytes().first()?,
+            parent: parent.parse().ok()?,
             threads: threads.parse().ok()?,
             start: start.parse().ok()?,
             wait_status: wait_status.and_then(|status| status.parse().ok()),
@@ -254,6 +258,7 @@ mod tests {
             Stat {
                 pid: 4711,
                 state: b'Z',
+                parent: 1,
                 threads: 1,
                 start: 987_654,
                 wait_status: Some(7 << 8),
@@ -372,6 +377,7 @@ mod tests {
             let expected = Stat {
                 pid: 1,
                 state: b'Z',
+                parent: 1,
                 threads,
                 start,
                 wait_status: Some(status),

@@ -7,6 +7,7 @@ use crate::{
     pid::Pid,
     probe::{self, Keep},
 };
+use std::{io, mem};
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -20,8 +21,27 @@ pub(super) enum Means {
     /// And what it was had by before, which can still be sent signals.
     Polling(Box<Polling>, Option<Member>),
     /// It had exited when it was inserted, or was found to have: with its place in
-    /// `Exited`.
-    Exited(Exit, u64),
+    /// `Exited`, and what it was before.
+    Exited(Exit, u64, Option<Box<Means>>),
+}
+
+impl Means {
+    pub(super) fn record_exit(&mut self, exit: Exit, place: u64) {
+        let before = mem::replace(self, Means::Exited(exit, place, None));
+        *self = Means::Exited(exit, place, Some(before.into()));
+    }
+
+    /// For a member that has exited: whether it has been reaped, so that another process can
+    /// have its pid. False if that is not known.
+    pub(super) fn zombie_is_reaped(&self) -> bool {
+        match self {
+            Means::Event(member) | Means::Polling(_, Some(member)) => member.zombie_is_reaped(),
+            Means::Polling(polling, None) => polling.zombie_is_reaped(),
+            Means::Exited(_, _, before) => {
+                (before.as_ref()).is_some_and(|before| before.zombie_is_reaped())
+            }
+        }
+    }
 }
 
 /// What has come of looking at a member.
@@ -44,6 +64,15 @@ impl Entry {
             Means::Event(member) => (Some(member), None),
             Means::Polling(polling, before) => (before.as_ref(), Some(polling)),
             Means::Exited(..) => (None, None),
+        }
+    }
+
+    /// How it has exited, if that is known without its event. An error if it is not.
+    pub(super) fn exit(&self) -> io::Result<Option<Exit>> {
+        match &self.means {
+            Means::Event(member) => member.look(),
+            Means::Polling(polling, _) => polling.look(),
+            Means::Exited(exit, ..) => Ok(Some(*exit)),
         }
     }
 

@@ -97,7 +97,7 @@ pub(crate) fn is_sure_to_live(child: Pid) -> bool {
 
 pub(crate) mod child {
     use super::{is_exiting, mark, plays};
-    pub(crate) use crate::probe::linux_child::peek;
+    pub(crate) use crate::probe::linux_child::{known_state, peek};
     use crate::{
         pid::Pid,
         probe::{Child, linux_child},
