@@ -13,7 +13,7 @@ use crate::{
     Exit,
     deadline::{Deadline, When},
     pid::Pid,
-    probe::descriptors::{self, Descriptor},
+    probe::descriptors::{self, Descriptor, above_standard_streams},
 };
 use rustix::{
     event::{
@@ -42,7 +42,7 @@ pub(crate) struct Reactor {
 impl Reactor {
     pub(crate) fn new() -> io::Result<Reactor> {
         let mut room = Room::default();
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let epoll = above_standard_streams(epoll::create(CreateFlags::CLOEXEC)?)?;
         room.check(epoll.as_fd())?;
         Ok(Reactor {
             epoll: epoll.into(),

@@ -8,10 +8,13 @@ use crate::{
     Backend, Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{self, Child, Keep, Look, View, descriptors::Descriptor},
+    probe::{
+        self, Child, Keep, Look, View,
+        descriptors::{Descriptor, above_standard_streams},
+    },
 };
 use rustix::{
-    fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     io::Errno,
 };
 use std::{
@@ -187,7 +190,10 @@ impl Queue {
     pub(super) fn new() -> io::Result<Queue> {
         let fd = kqueue()?;
         #[cfg(not(kqueue_on_linux))]
-        fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+        let fd = {
+            fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+            above_standard_streams(fd)?
+        };
         Ok(Queue {
             fd: fd.into(),
             owner: process::id(),
@@ -310,14 +316,14 @@ fn filter(pid: Pid, asked: Asked) -> EventFilter {
 /// process exits there may be no descriptors left.
 #[derive(Debug)]
 struct LastWord {
-    end: Option<UnixStream>,
+    end: Option<OwnedFd>,
 }
 
 impl LastWord {
     fn new() -> io::Result<LastWord> {
         let end = match rules::has_user_events(system()) {
             true => None,
-            false => Some(UnixStream::pair()?.0),
+            false => Some(above_standard_streams(UnixStream::pair()?.0.into())?),
         };
         Ok(LastWord { end })
     }

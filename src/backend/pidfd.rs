@@ -8,8 +8,9 @@ use crate::{
     error::is_no_such_process,
     pid::Pid,
     probe::{
-        Child, child_state_of_pidfd, descriptors::Descriptor, is_at_least, procfs, send_signal,
-        zombie_exit_of_pidfd,
+        Child, child_state_of_pidfd,
+        descriptors::{Descriptor, above_standard_streams},
+        is_at_least, procfs, send_signal, zombie_exit_of_pidfd,
     },
 };
 use rustix::{
@@ -33,7 +34,7 @@ impl PidFd {
 
     pub(crate) fn open(pid: Pid) -> io::Result<PidFd> {
         Ok(PidFd {
-            fd: sys::open(pid)?.into(),
+            fd: above_standard_streams(sys::open(pid)?)?.into(),
             pid,
         })
     }

@@ -3,7 +3,7 @@
 
 use rustix::{
     fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
-    io::Errno,
+    io::{Errno, fcntl_dupfd_cloexec},
 };
 use std::{
     mem,
@@ -63,6 +63,18 @@ impl<F> Drop for Descriptor<F> {
         if *self.is_lost.get_mut() {
             mem::forget(self.fd.take());
         }
+    }
+}
+
+/// Takes a descriptor that is kept, which gets another number if it has that of a standard
+/// stream. A program that has closed one may put it back with `dup2`, which would silently
+/// replace ours.
+pub(crate) fn above_standard_streams(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    const LOWEST: RawFd = 3;
+    if fd.as_raw_fd() < LOWEST {
+        fcntl_dupfd_cloexec(fd, LOWEST)
+    } else {
+        Ok(fd)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files of `/proc`, read without a heap.
 
-use super::descriptors::Descriptor;
+use super::descriptors::{Descriptor, above_standard_streams};
 use crate::pid::Pid;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
@@ -17,7 +17,8 @@ pub(crate) struct StatFile(Descriptor);
 
 impl StatFile {
     pub(crate) fn open(pid: Pid) -> Result<StatFile> {
-        open_file(format_args!("/proc/{}/stat", pid.get())).map(|file| StatFile(file.into()))
+        let file = open_file(format_args!("/proc/{}/stat", pid.get()))?;
+        Ok(StatFile(above_standard_streams(file)?.into()))
     }
 
     /// `EAGAIN`: what it shows makes no sense for now, see `Stat::is_in_between`.

@@ -5,7 +5,7 @@
 
 use super::{
     Look, Sight,
-    descriptors::Descriptor,
+    descriptors::{Descriptor, above_standard_streams},
     peek_child,
     psinfo_rules::{LENGTH, Psinfo},
     unix,
@@ -38,7 +38,8 @@ impl PsinfoFile {
         let path = format!("/proc/{}/psinfo", pid.get());
         let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         read(fd.as_fd(), pid)?;
-        Ok(PsinfoFile { fd: fd.into(), pid })
+        let fd = above_standard_streams(fd)?.into();
+        Ok(PsinfoFile { fd, pid })
     }
 
     pub(crate) fn look(&self) -> io::Result<Look> {

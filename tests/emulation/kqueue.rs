@@ -28,7 +28,10 @@ use crate::{
     Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::process_table::{is_exiting_for, is_strangers, mark, plays},
+    probe::{
+        descriptors::above_standard_streams,
+        process_table::{is_exiting_for, is_strangers, mark, plays},
+    },
 };
 use rustix::{
     event::{
@@ -205,7 +208,7 @@ impl AsFd for KqueueFd {
 
 pub(crate) fn kqueue() -> Result<KqueueFd> {
     Ok(KqueueFd {
-        epoll: epoll::create(CreateFlags::CLOEXEC)?,
+        epoll: above_standard_streams(epoll::create(CreateFlags::CLOEXEC)?)?,
         owner: id(),
         knotes: Mutex::default(),
     })
@@ -286,9 +289,7 @@ impl KqueueFd {
         };
         let kind = match change.filter {
             EventFilter::Proc { pid, flags } => {
-                let pidfd = attach(pid, flags)?;
-                let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|exited| exited);
-                let is_lost = has_exited && plays("in-flux") && LOST.lock().unwrap().insert(pid);
+                let (pidfd, is_lost) = attach(pid, flags)?;
                 if !is_lost {
                     add(pidfd.as_fd())?;
                 }
@@ -357,15 +358,19 @@ fn key(filter: EventFilter) -> u64 {
     (filter << 32) | u64::from(ident)
 }
 
-fn attach(pid: process::Pid, flags: ProcessEvents) -> Result<PidFd> {
-    let pid = Pid::new(pid.as_raw_nonzero().get() as u32).expect("positive");
+/// The process, and whether its exit is lost.
+fn attach(raw: process::Pid, flags: ProcessEvents) -> Result<(PidFd, bool)> {
+    let pid = Pid::new(raw.as_raw_nonzero().get() as u32).expect("positive");
     let asks_for_status = flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS));
     // A thread's id is none, either.
     let pidfd = PidFd::open(pid).map_err(|_| Errno::SRCH)?;
     let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|exited| exited);
+    // An exit that is lost is one that the process table shows at once: were it hidden as well,
+    // no wait could end, and FreeBSD's kernel hides none that it loses.
+    let is_lost = has_exited && plays("in-flux") && LOST.lock().unwrap().insert(raw);
     match system() {
         System::DragonFly => {}
-        System::FreeBsd if has_exited => {
+        System::FreeBsd if has_exited && !is_lost => {
             is_exiting_for(mark(pid), A_WHILE);
         }
         System::FreeBsd => {}
@@ -377,7 +382,7 @@ fn attach(pid: process::Pid, flags: ProcessEvents) -> Result<PidFd> {
         System::Apple if asks_for_status && is_strangers(pid) => return Err(Errno::ACCESS),
         _ => {}
     }
-    Ok(pidfd)
+    Ok((pidfd, is_lost))
 }
 
 /// The event that is handed out, if there is one.
