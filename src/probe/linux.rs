@@ -76,7 +76,11 @@ impl View {
                     self.file = Some(file);
                     return Ok(look);
                 }
-                Err(Errno::SRCH) => return Ok(Look::Gone),
+                // It is kept: without it, nothing but the pid would be left to ask by.
+                Err(Errno::SRCH) => {
+                    self.file = Some(file);
+                    return Ok(Look::Gone);
+                }
                 // In gVisor, of all that were reaped.
                 Err(Errno::AGAIN) => self.file = Some(file),
                 // Somebody else has closed it, and perhaps has another file under its
@@ -140,8 +144,11 @@ impl View {
         let Ok(file) = StatFile::open(self.pid) else {
             return self.look_without_file();
         };
-        let Ok(stat) = file.read() else {
-            return self.look_without_file();
+        let stat = match file.read() {
+            Ok(stat) => stat,
+            // The process that had the pid has been reaped since. Another may have it by now.
+            Err(Errno::SRCH) => return Look::Gone,
+            Err(_) => return self.look_without_file(),
         };
         match self.mark {
             Some(mark) if mark.start == stat.start => {}

@@ -1,0 +1,447 @@
+//! A pid that is given to another process in the middle of a call of the crate: before its n-th
+//! system call, for each n, the process dies and is reaped, and its pid is reused.
+
+#![cfg(all(
+    target_os = "linux",
+    not(kqueue_on_linux),
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
+
+mod common;
+#[path = "common/intercept.rs"]
+mod intercept;
+
+use common::{Grandchild, Helper, LONG, SHORT, alone, helper, helper_command, in_namespaces, skip};
+use intercept::{Call, Reply, intercept};
+use nix::{
+    libc,
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::Pid,
+};
+use procwait::{Backend, Captured, ChildExt as _, CommandExt as _, Error, Process, WaitSet};
+use std::{
+    fs, mem,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Instant,
+};
+
+/// A pid namespace of its own, as its root: there the next pid can be chosen.
+const OWN_PIDS: [&str; 5] = [
+    "--user",
+    "--map-root-user",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+];
+const CHOOSABLE: &str = "test -w /proc/sys/kernel/ns_last_pid";
+
+/// What the crate asks the kernel for.
+const CALLS: &[i64] = &[
+    libc::SYS_pidfd_open,
+    libc::SYS_readlinkat,
+    libc::SYS_waitid,
+    libc::SYS_wait4,
+    libc::SYS_ppoll,
+    libc::SYS_openat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_pread64,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_kill,
+    libc::SYS_ioctl,
+    libc::SYS_fstat,
+];
+
+/// The process that reuses the pid.
+enum Successor {
+    Child(Helper),
+    NonChild(Grandchild),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Child,
+    /// A zombie of ours, with exit code 8.
+    ExitedChild,
+    NonChild,
+}
+
+/// A pid that is free, as those around it are. (Orphans stay zombies there, as the test is the
+/// first process of the pid namespace and reaps none.)
+fn next_free_pid() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(10_000);
+    NEXT.fetch_add(20, Ordering::Relaxed)
+}
+
+const KINDS: [Kind; 3] = [Kind::Child, Kind::ExitedChild, Kind::NonChild];
+
+/// The next pid that the kernel gives, if it is free.
+fn set_next_pid(pid: u32) {
+    fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+}
+
+/// Kills and reaps a child, and gives its pid to another process.
+fn replace(pid: u32, kind: Kind) -> Successor {
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    waitpid(Pid::from_raw(pid as i32), None).unwrap();
+    // Another thread may take the pid first.
+    for _ in 0..5 {
+        if kind == Kind::NonChild {
+            // Its parent gets the pid before it.
+            set_next_pid(pid - 1);
+            let grandchild = Grandchild::new("wait 8");
+            if grandchild.pid == pid {
+                return Successor::NonChild(grandchild);
+            }
+        } else {
+            set_next_pid(pid);
+            let mut child = helper("wait 8");
+            if child.id() == pid {
+                if kind == Kind::ExitedChild {
+                    drop(child.stdin.take());
+                    procwait::wait_pid(pid, None).unwrap();
+                }
+                return Successor::Child(child);
+            }
+        }
+    }
+    panic!("the pid {pid} is not given again");
+}
+
+impl Successor {
+    /// It has been neither killed nor reaped.
+    fn assert_unharmed(mut self, kind: Kind, context: &str) {
+        match &mut self {
+            Successor::Child(child) => {
+                let status = child.try_wait();
+                let code = status
+                    .as_ref()
+                    .map(|status| status.map(|status| status.code()));
+                let expected = (kind == Kind::ExitedChild).then_some(Some(8));
+                assert!(
+                    matches!(code, Ok(code) if code == expected),
+                    "{context}: {status:?}"
+                );
+            }
+            Successor::NonChild(grandchild) => {
+                let stat = fs::read_to_string(format!("/proc/{}/stat", grandchild.pid)).unwrap();
+                assert!(!stat.contains(") Z "), "{context}: {stat}");
+            }
+        }
+    }
+}
+
+/// Runs `body` once for each system call that it makes, and each kind of successor: before
+/// that call, the pid gets another process. `check` gets what `body` returned. `open` is the
+/// first call to be counted, if it is not the first one anyway.
+///
+/// Not tested is what nothing can prevent: that another child of ours has the pid before the
+/// child was opened, and that std's `wait4` of a child goes by the pid, just after a check.
+fn at_each_call<T: Send>(
+    test: &str,
+    polls: bool,
+    verifies_child: bool,
+    start: impl Fn() -> Option<Helper>,
+    body: impl Fn(Option<&mut Helper>) -> T + Sync,
+    check: impl Fn(T, Kind, &str),
+) {
+    for kind in KINDS {
+        for n in 1.. {
+            set_next_pid(next_free_pid());
+            let mut old = start();
+            let mut pid = old.as_ref().map(|old| old.id());
+            let mut calls: Vec<Call> = Vec::new();
+            let mut successor = None;
+            let reply = |call: Call| {
+                if calls.is_empty() && pid.is_none() {
+                    if call.number != libc::SYS_pidfd_open {
+                        return Reply::Continue; // It is not spawned yet.
+                    }
+                    pid = Some(call.first_argument as u32);
+                }
+                calls.push(call);
+                let is_opened = calls.len() > if polls { 2 } else { 1 };
+                let is_reaped_by_pid = call.number == libc::SYS_wait4 && kind == Kind::ExitedChild;
+                if calls.len() == n {
+                    let is_verified = verifies_child && kind == Kind::NonChild;
+                    if !(is_opened || is_verified) || is_reaped_by_pid {
+                        println!("{test}: {kind:?}, call {n} cannot be tested");
+                    } else {
+                        successor = Some(replace(pid.unwrap(), kind));
+                    }
+                }
+                if call.number == libc::SYS_pidfd_open && polls {
+                    return Reply::Fail(libc::ENOSYS);
+                }
+                Reply::Continue
+            };
+            let result = match intercept(CALLS, reply, || body(old.as_mut())) {
+                Ok(result) => result,
+                Err(error) => return skip(test, &format!("seccomp with a supervisor: {error}")),
+            };
+            let numbers: Vec<i64> = calls.iter().map(|call| call.number).collect();
+            let context =
+                format!("{test}: {kind:?} before call {n} of {numbers:?}, polls: {polls}");
+            let is_last = n > calls.len();
+            if let Some(successor) = successor {
+                check(result, kind, &context);
+                successor.assert_unharmed(kind, &context);
+                // It has been reaped. It would kill its successor.
+                mem::forget(old);
+            }
+            if is_last {
+                println!("{test}: {kind:?}, {} calls, polls: {polls}", calls.len());
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn child_wait_timeout() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        for polls in [false, true] {
+            at_each_call(
+                "child_wait_timeout",
+                polls,
+                true,
+                || Some(helper("ignore-stdin")),
+                |child| child.unwrap().wait_timeout(SHORT),
+                |status, _, context| match status {
+                    Ok(Some(status)) => assert_eq!(status.code(), None, "{context}: {status}"),
+                    // The timeout had passed by then.
+                    Ok(None) => assert!(polls, "{context}: still running"),
+                    Err(error) => {
+                        assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
+                    }
+                },
+            );
+        }
+    });
+}
+
+#[test]
+fn command_output_timeout() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        for polls in [false, true] {
+            at_each_call(
+                "command_output_timeout",
+                polls,
+                true,
+                || None,
+                |_| {
+                    // Apart from this thread, so that the pid before it is free as well.
+                    set_next_pid(next_free_pid());
+                    helper_command("ignore-stdin").output_timeout(SHORT)
+                },
+                |output, _, context| match output {
+                    Ok(output) => assert_eq!(output.status.code(), None, "{context}"),
+                    Err(error) => {
+                        assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
+                    }
+                },
+            );
+        }
+    });
+}
+
+/// It was reaped while it was opened.
+fn assert_not_found(error: &Error, context: &str) {
+    assert!(
+        matches!(error, Error::NotFound { .. }),
+        "{context}: {error}"
+    );
+}
+
+#[test]
+fn process_stop_and_kill() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        for polls in [false, true] {
+            at_each_call(
+                "process_stop_and_kill",
+                polls,
+                false,
+                || Some(helper("ignore-stdin")),
+                |child| {
+                    let process = Process::open(child.unwrap().id())?;
+                    process.stop(SHORT)?;
+                    process.kill()?;
+                    process.wait()
+                },
+                |exit, _, context| match exit {
+                    Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+                    Err(error) => assert_not_found(&error, context),
+                },
+            );
+        }
+    });
+}
+
+#[test]
+fn set_kill() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        for polls in [false, true] {
+            at_each_call(
+                "set_kill",
+                polls,
+                false,
+                || Some(helper("ignore-stdin")),
+                |child| {
+                    let pid = child.unwrap().id();
+                    let mut set = WaitSet::new();
+                    set.insert(pid)?;
+                    set.send_signal(pid, 0)?;
+                    set.kill(pid)?;
+                    set.kill(pid)?;
+                    set.wait(Some(LONG))
+                },
+                |found, _, context| match found {
+                    Ok(found) => assert_eq!(found.unwrap().1.code(), None, "{context}"),
+                    Err(error) => assert_not_found(&error, context),
+                },
+            );
+        }
+    });
+}
+
+/// After its exit was seen by one call, the next must not take the new process for it: they can
+/// have started in the same clock tick, so that only the first check distinguishes them.
+#[test]
+fn polled_member_keeps_its_exit_when_the_pid_is_reused_at_once() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let test = "polled_member_keeps_its_exit_when_the_pid_is_reused_at_once";
+        let deny = |_| Reply::Fail(libc::ENOSYS);
+        let tested = intercept(&[libc::SYS_pidfd_open], deny, || {
+            let mut in_same_tick = 0;
+            for _ in 0..20 {
+                set_next_pid(next_free_pid());
+                let mut old = helper("wait 7");
+                let pid = old.id();
+                let mut set = WaitSet::new();
+                set.insert(pid).unwrap();
+                let start = start_time(pid);
+                assert_eq!(old.wait().unwrap().code(), Some(7));
+                set_next_pid(pid);
+                let new = helper("ignore-stdin");
+                assert_eq!(new.id(), pid);
+                in_same_tick += u32::from(start_time(pid) == start);
+                assert!(!set.send_signal(pid, 0).unwrap(), "it has exited");
+                set.kill(pid).unwrap();
+                let (_, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+                assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
+                Successor::Child(new).assert_unharmed(Kind::Child, test);
+            }
+            println!("{in_same_tick} of 20 started in the same clock tick");
+        });
+        if let Err(error) = tested {
+            skip(test, &format!("seccomp with a supervisor: {error}"));
+        }
+    });
+}
+
+/// A `Child` that std has reaped keeps its status, whichever process has its pid.
+#[test]
+fn finished_child_keeps_its_status_when_another_child_has_its_pid() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        set_next_pid(next_free_pid());
+        let mut old = helper("wait 7");
+        let pid = old.id();
+        let status = old.wait_timeout(LONG).unwrap().unwrap();
+        assert_eq!(status.code(), Some(7));
+        set_next_pid(pid);
+        let new = helper("ignore-stdin");
+        assert_eq!(new.id(), pid);
+        let start = Instant::now();
+        assert_eq!(old.wait_timeout(LONG).unwrap(), Some(status));
+        let mut captured = Captured::default();
+        let again = old.output_timeout(&mut captured, LONG).unwrap();
+        assert_eq!(again, Some(status));
+        assert!(start.elapsed() < LONG, "it has waited for the new child");
+        let test = "finished_child_keeps_its_status_when_another_child_has_its_pid";
+        Successor::Child(new).assert_unharmed(Kind::Child, test);
+        mem::forget(old);
+    });
+}
+
+/// The system calls of a wait for a living child, which is killed while the wait sleeps.
+#[test]
+fn system_calls_of_a_wait() {
+    alone(|| {
+        let test = "system_calls_of_a_wait";
+        if Process::open(std::process::id()).unwrap().backend() == Backend::Polling {
+            return skip(test, "pidfd");
+        }
+        // The version of the kernel is asked for once.
+        let mut first = helper("wait 0");
+        first.wait_timeout(LONG).unwrap();
+        let calls_of = |wait: fn(&mut Helper)| {
+            let mut child = helper("ignore-stdin");
+            let pid = Pid::from_raw(child.id() as i32);
+            let mut calls = Vec::new();
+            let kill_asleep = |call: Call| {
+                calls.push(call.number);
+                if call.number == libc::SYS_ppoll {
+                    kill(pid, Signal::SIGKILL).unwrap();
+                }
+                Reply::Continue
+            };
+            let all = [CALLS, &[libc::SYS_close, libc::SYS_uname]].concat();
+            drop(child.stdin.take());
+            intercept(&all, kill_asleep, || wait(&mut child))?;
+            Ok::<_, std::io::Error>(calls)
+        };
+        let wait_pid = calls_of(|child| {
+            procwait::wait_pid(child.id(), None).unwrap().unwrap();
+        });
+        let wait_pid = match wait_pid {
+            Ok(calls) => calls,
+            Err(error) => return skip(test, &format!("seccomp with a supervisor: {error}")),
+        };
+        assert_eq!(
+            wait_pid,
+            [
+                libc::SYS_waitid,
+                libc::SYS_pidfd_open,
+                libc::SYS_ppoll,
+                libc::SYS_waitid,
+                libc::SYS_close,
+            ]
+        );
+        let mut wait_timeout = calls_of(|child| {
+            child.wait_timeout(LONG).unwrap().unwrap();
+        })
+        .unwrap();
+        if common::kernel() < (6, 15) {
+            // The pidfd does not report whether the zombie has been reaped.
+            assert_eq!(wait_timeout.remove(4), libc::SYS_waitid);
+        }
+        assert_eq!(
+            wait_timeout,
+            [
+                libc::SYS_pidfd_open,
+                libc::SYS_waitid,
+                libc::SYS_wait4,
+                libc::SYS_ppoll,
+                libc::SYS_wait4,
+                libc::SYS_close,
+            ]
+        );
+    });
+}
+
+/// Field 22 of `stat`, in clock ticks.
+fn start_time(pid: u32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().nth(22 - 3).unwrap().to_owned()
+}
