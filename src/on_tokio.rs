@@ -1,6 +1,11 @@
 //! On tokio.
 
 use crate::{Error, Exit, Process, awaiting, backend::awaited::OnTokio};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+};
+use tokio::runtime::Handle;
 
 impl Process {
     /// Waits until the process has exited, without blocking the thread.
@@ -14,6 +19,10 @@ impl Process {
     /// On Unix, it uses one more descriptor while it waits. Starting a wait takes a few
     /// microseconds: with `select!` in a loop, create and pin the future before the loop.
     ///
+    /// The future can move to another runtime: it uses the runtime that polls it, and no longer
+    /// needs the earlier one. If it is polled outside of any runtime, it goes on using the last
+    /// one, which must then be running on another thread.
+    ///
     /// [`tokio::time::timeout`]: https://docs.rs/tokio/latest/tokio/time/fn.timeout.html
     ///
     /// # Errors
@@ -22,8 +31,9 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// If it has to wait outside a tokio runtime or while one shuts down, or if the runtime
-    /// lacks the I/O or time driver that the wait needs. Enable both with `enable_all`.
+    /// If it has to wait and has never been polled inside a tokio runtime, if the runtime
+    /// that it uses is shutting down, or if that runtime lacks the I/O or time driver that
+    /// the wait needs. Enable both with `enable_all`.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -46,6 +56,33 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn wait_on_tokio(&self) -> Result<Exit, Error> {
-        awaiting::wait::<OnTokio, _>(self, tokio::time::sleep).await
+        in_current_runtime(|| awaiting::wait::<OnTokio, _>(self, tokio::time::sleep)).await
     }
+}
+
+/// Runs the future that `start` makes, and starts it anew whenever another runtime polls it.
+///
+/// An `AsyncFd` and a `Sleep` belong to the runtime in which they were made. If that runtime
+/// is idle, they never become ready, whichever runtime polls them. So the future must lose
+/// nothing when it is dropped.
+async fn in_current_runtime<F: Future>(start: impl Fn() -> F) -> F::Output {
+    let mut future = pin!(start());
+    let mut registered_in: Option<Handle> = None;
+    poll_fn(|context| {
+        let _entered = match Handle::try_current() {
+            Ok(current) => {
+                let is_same = |handle: &Handle| handle.id() == current.id();
+                if !registered_in.as_ref().is_some_and(is_same) {
+                    future.set(start());
+                    registered_in = Some(current);
+                }
+                None
+            }
+            // tokio's own types work outside of a runtime once they are registered with one.
+            // The next pause needs its timer, too.
+            Err(_) => registered_in.as_ref().map(Handle::enter),
+        };
+        future.as_mut().poll(context)
+    })
+    .await
 }

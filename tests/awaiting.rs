@@ -4,18 +4,20 @@ mod common;
 #[path = "common/runtimes.rs"]
 mod runtimes;
 
+use async_io::Timer;
 use common::{Grandchild, Helper, assert_code, exit_of, held, helper};
 use futures_lite::future::{poll_once, yield_now, zip};
 use procwait::{Backend, Process, wait_pid};
-use runtimes::{ALL, On, Wait, tokio_of_many_threads, tokio_of_one_thread};
+use runtimes::{ALL, On, Wait, in_time, tokio_of_many_threads, tokio_of_one_thread};
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     task::{Context, Poll, Wake, Waker},
     thread,
+    time::Duration,
 };
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 /// On each runtime, for a process held in each way.
 fn everywhere(command: &str, test: impl Fn(On, &mut Helper, &Process)) {
@@ -306,21 +308,138 @@ fn the_runtime_is_dropped_while_a_task_waits() {
     }
 }
 
+/// The runtimes between which a future moves.
+const MOVES: [fn() -> [Runtime; 2]; 3] = [
+    || [tokio_of_one_thread(), tokio_of_one_thread()],
+    || [tokio_of_many_threads(), tokio_of_one_thread()],
+    || [tokio_of_one_thread(), tokio_of_many_threads()],
+];
+
+/// For each move, and for a process held in each way.
+fn for_each_move(test: impl Fn([Runtime; 2], &mut Helper, &Process)) {
+    for runtimes in MOVES {
+        for index in 0..2 {
+            let mut child = helper("wait 7");
+            let process = held(child.id()).swap_remove(index);
+            test(runtimes(), &mut child, &process);
+        }
+    }
+}
+
 #[test]
-fn a_future_that_outlives_its_runtime_goes_on_in_another() {
-    let mut child = helper("wait 7");
-    let process = Process::open(child.id()).unwrap();
-    if process.backend() == Backend::Polling {
-        // As any of tokio's timers.
-        return common::skip("a_future_that_outlives_its_runtime", "events");
+fn wait_completes_in_another_runtime_while_the_first_is_idle() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        let exit = second.block_on(in_time(async {
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        }));
+        assert_code(process, exit, 7);
+        // The second runtime has closed its registration, and the first is still there.
+        drop([second, first]);
+    });
+}
+
+#[test]
+fn wait_completes_in_another_runtime_after_an_exit_between_both() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        drop(child.stdin.take());
+        exit_of(child.id());
+        let exit = second.block_on(in_time(wait)).unwrap();
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_completes_in_another_runtime_after_the_first_was_dropped() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        drop(first);
+        let exit = second.block_on(in_time(async {
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        }));
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_completes_back_in_its_first_runtime_after_the_second_was_dropped() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        second.block_on(poll_in_vain(&mut wait));
+        drop(second);
+        let exit = first.block_on(in_time(async {
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        }));
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_is_dropped_outside_of_its_runtime() {
+    for_each_move(|[first, second], child, process| {
+        let [mut one, mut other] = [(); 2].map(|()| On::TokioOfOneThread.wait(process));
+        first.block_on(poll_in_vain(&mut one));
+        first.block_on(poll_in_vain(&mut other));
+        second.block_on(async { drop(one) });
+        drop(first);
+        second.block_on(async { drop(other) });
+        drop(child.stdin.take());
+        let exit = second.block_on(in_time(process.wait_on_tokio())).unwrap();
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_goes_on_outside_of_a_runtime_by_the_last_one() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = held(child.id()).swap_remove(index);
+        let runtime = tokio_of_many_threads();
+        let mut wait = On::TokioOfManyThreads.wait(&process);
+        runtime.block_on(poll_in_vain(&mut wait));
+        let exit = On::AsyncIoAlone.block_on(async {
+            // Several pauses of a polled process.
+            for _ in 0..10 {
+                Timer::after(Duration::from_millis(2)).await;
+                poll_in_vain(&mut wait).await;
+            }
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        });
+        assert_code(&process, exit, 7);
     }
-    let mut wait = On::TokioOfOneThread.wait(&process);
-    for _ in 0..3 {
-        On::TokioOfOneThread.block_on(poll_in_vain(&mut wait));
+}
+
+#[test]
+fn wait_on_async_io_moves_between_executors() {
+    for executors in [
+        [On::AsyncIo, On::AsyncIoAlone],
+        [On::AsyncIoAlone, On::AsyncIo],
+    ] {
+        for index in 0..2 {
+            let mut child = helper("wait 7");
+            let process = held(child.id()).swap_remove(index);
+            let mut wait = On::AsyncIo.wait(&process);
+            let [first, second] = executors;
+            first.block_on(poll_in_vain(&mut wait));
+            let exit = second.block_on(async {
+                drop(child.stdin.take());
+                wait.await.unwrap()
+            });
+            assert_code(&process, exit, 7);
+        }
     }
-    drop(child.stdin.take());
-    let exit = On::TokioOfManyThreads.block_on(wait).unwrap();
-    assert_code(&process, exit, 7);
 }
 
 #[test]

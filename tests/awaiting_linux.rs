@@ -13,7 +13,7 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 use procwait::{Backend, Process};
-use runtimes::{ALL, On};
+use runtimes::{ALL, On, tokio_of_one_thread};
 use std::{
     fs,
     future::Future,
@@ -215,6 +215,30 @@ async fn share_of_a_core(time: Duration, meanwhile: impl Future<Output = ()>) ->
     })
     .await;
     (cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
+}
+
+/// Each registration has a descriptor.
+#[test]
+fn wait_that_moves_to_another_runtime_leaves_no_descriptor_behind() {
+    alone(|| {
+        let child = helper("wait 7");
+        let process = Process::open(child.id()).unwrap();
+        let Some(fd) = process.as_event_fd() else {
+            let test = "wait_that_moves_to_another_runtime_leaves_no_descriptor_behind";
+            return skip(test, "events");
+        };
+        let runtimes = [tokio_of_one_thread(), tokio_of_one_thread()];
+        let mut wait = On::TokioOfOneThread.wait(&process);
+        for _ in 0..3 {
+            for runtime in &runtimes {
+                let polled = runtime.block_on(poll_once(&mut wait));
+                assert!(polled.is_none());
+                assert_eq!(count_of(fd), 2);
+            }
+        }
+        drop(wait);
+        assert_eq!(count_of(fd), 1);
+    });
 }
 
 /// How often this process has read from files. `None`: nobody tells.

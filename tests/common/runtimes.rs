@@ -59,7 +59,7 @@ pub fn tokio_of_many_threads() -> Runtime {
 }
 
 /// A test whose task is not woken fails, and does not hang.
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
+pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
     // From then on its reactor has its thread and its descriptors.
     Timer::after(Duration::from_millis(1)).await;
     let late = async {
