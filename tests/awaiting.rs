@@ -6,16 +6,18 @@ mod runtimes;
 
 use async_io::Timer;
 use common::{Grandchild, Helper, assert_code, exit_of, held, helper};
-use futures_lite::future::{poll_once, yield_now, zip};
+use futures_lite::future::{or, poll_once, yield_now, zip};
 use procwait::{Backend, Process, wait_pid};
-use runtimes::{ALL, On, Wait, in_time, tokio_of_many_threads, tokio_of_one_thread};
+use runtimes::{
+    ALL, On, Wait, in_time, tokio_of_many_threads, tokio_of_one_thread, tokio_with_paused_clock,
+};
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     task::{Context, Poll, Wake, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -440,6 +442,117 @@ fn wait_on_async_io_moves_between_executors() {
             assert_code(&process, exit, 7);
         }
     }
+}
+
+/// While tokio's clock is paused, for a process held in each way.
+fn with_paused_clock(test: impl AsyncFn(&mut Helper, &Process)) {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = held(child.id()).swap_remove(index);
+        tokio_with_paused_clock().block_on(in_time(test(&mut child, &process)));
+    }
+}
+
+/// Polls the wait until several pauses of a polled process have passed.
+async fn poll_for_a_while(wait: &mut Wait<'_>) {
+    let a_while = async {
+        Timer::after(Duration::from_millis(100)).await;
+    };
+    let early = async { panic!("too early: {:?}", wait.await) };
+    or(a_while, early).await;
+}
+
+#[test]
+fn wait_does_not_advance_a_paused_clock() {
+    with_paused_clock(async |child, process| {
+        let start = tokio::time::Instant::now();
+        let mut wait = On::TokioOfOneThread.wait(process);
+        poll_for_a_while(&mut wait).await;
+        drop(child.stdin.take());
+        assert_code(process, wait.await.unwrap(), 7);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn wait_does_not_keep_a_paused_clock_from_advancing() {
+    with_paused_clock(async |_, process| {
+        // Of the paused clock: it passes as soon as all tasks wait.
+        let an_hour = Duration::from_secs(3_600);
+        let wait = tokio::time::timeout(an_hour, process.wait_on_tokio());
+        wait.await.unwrap_err();
+    });
+}
+
+/// tokio's timers do not fire then.
+#[test]
+fn wait_completes_while_a_blocking_task_stops_the_paused_clock() {
+    with_paused_clock(async |child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        let (sender, until_dropped) = mpsc::channel::<()>();
+        let blocking = tokio::task::spawn_blocking(move || until_dropped.recv());
+        poll_for_a_while(&mut wait).await;
+        drop(child.stdin.take());
+        assert_code(process, wait.await.unwrap(), 7);
+        drop(sender);
+        blocking.await.unwrap().unwrap_err();
+    });
+}
+
+#[test]
+fn wait_completes_if_the_clock_is_paused_and_resumed_meanwhile() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = held(child.id()).swap_remove(index);
+        On::TokioOfOneThread.block_on(async {
+            let mut wait = On::TokioOfOneThread.wait(&process);
+            poll_for_a_while(&mut wait).await;
+            tokio::time::pause();
+            poll_for_a_while(&mut wait).await;
+            tokio::time::advance(Duration::from_secs(3_600)).await;
+            poll_for_a_while(&mut wait).await;
+            tokio::time::resume();
+            poll_for_a_while(&mut wait).await;
+            drop(child.stdin.take());
+            assert_code(&process, wait.await.unwrap(), 7);
+        });
+    }
+}
+
+#[test]
+fn wait_that_moves_between_tasks_under_a_paused_clock_wakes_the_last() {
+    with_paused_clock(async |child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        for _ in 0..20 {
+            let mut other = On::TokioOfOneThread.wait(process);
+            let waker = Waker::from(Arc::new(Tells(mpsc::channel().0)));
+            let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            poll_in_vain(&mut other).await;
+            poll_in_vain(&mut wait).await;
+            Timer::after(Duration::from_millis(1)).await;
+        }
+        drop(child.stdin.take());
+        assert_code(process, wait.await.unwrap(), 7);
+    });
+}
+
+#[test]
+fn dropped_wait_does_not_delay_the_shutdown_of_a_runtime_with_paused_clock() {
+    let mut child = helper("wait 7");
+    let process = Arc::new(Process::open_with(child.id(), Backend::Polling).unwrap());
+    let runtime = tokio_with_paused_clock();
+    let task = runtime.spawn({
+        let process = process.clone();
+        async move { process.wait_on_tokio().await }
+    });
+    // Until the pauses are long.
+    runtime.block_on(in_time(Timer::after(Duration::from_millis(200))));
+    let start = Instant::now();
+    drop(runtime);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(task.is_finished());
+    drop(child.stdin.take());
 }
 
 #[test]
