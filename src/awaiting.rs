@@ -35,7 +35,8 @@ pub(crate) async fn wait<W: Watch, S: Future>(
             (Some(event), Some(registered)) => {
                 match news(&registered, RECHECK.map(sleep)).await {
                     Ok(()) => Some(registered),
-                    // Its runtime is gone, and we are in another by now.
+                    // The runtime is shutting down, which a new registration reports as well:
+                    // then the pause below ends the wait as any timer of the runtime ends.
                     Err(_) => W::new(event).ok(),
                 }
             }

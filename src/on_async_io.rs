@@ -22,6 +22,11 @@ impl Process {
     ///
     /// As for [`try_wait`](Process::try_wait).
     ///
+    /// # Panics
+    ///
+    /// If async-io's reactor does not run yet and cannot start, for lack of descriptors or
+    /// threads.
+    ///
     /// ```
     /// # #[cfg(unix)] {
     /// use async_io::{Timer, block_on};

@@ -4,18 +4,22 @@ mod common;
 #[path = "common/runtimes.rs"]
 mod runtimes;
 
+use async_io::Timer;
 use common::{Grandchild, Helper, assert_code, exit_of, held, helper};
-use futures_lite::future::{poll_once, yield_now, zip};
+use futures_lite::future::{or, poll_once, yield_now, zip};
 use procwait::{Backend, Process, wait_pid};
-use runtimes::{ALL, On, Wait, tokio_of_many_threads, tokio_of_one_thread};
+use runtimes::{
+    ALL, On, Wait, in_time, tokio_of_many_threads, tokio_of_one_thread, tokio_with_paused_clock,
+};
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     task::{Context, Poll, Wake, Waker},
     thread,
+    time::{Duration, Instant},
 };
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 /// On each runtime, for a process held in each way.
 fn everywhere(command: &str, test: impl Fn(On, &mut Helper, &Process)) {
@@ -306,21 +310,249 @@ fn the_runtime_is_dropped_while_a_task_waits() {
     }
 }
 
+/// The runtimes between which a future moves.
+const MOVES: [fn() -> [Runtime; 2]; 3] = [
+    || [tokio_of_one_thread(), tokio_of_one_thread()],
+    || [tokio_of_many_threads(), tokio_of_one_thread()],
+    || [tokio_of_one_thread(), tokio_of_many_threads()],
+];
+
+/// For each move, and for a process held in each way.
+fn for_each_move(test: impl Fn([Runtime; 2], &mut Helper, &Process)) {
+    for runtimes in MOVES {
+        for index in 0..2 {
+            let mut child = helper("wait 7");
+            let process = held(child.id()).swap_remove(index);
+            test(runtimes(), &mut child, &process);
+        }
+    }
+}
+
 #[test]
-fn a_future_that_outlives_its_runtime_goes_on_in_another() {
+fn wait_completes_in_another_runtime_while_the_first_is_idle() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        let exit = second.block_on(in_time(async {
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        }));
+        assert_code(process, exit, 7);
+        // The second runtime has closed its registration, and the first is still there.
+        drop([second, first]);
+    });
+}
+
+#[test]
+fn wait_completes_in_another_runtime_after_an_exit_between_both() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        drop(child.stdin.take());
+        exit_of(child.id());
+        let exit = second.block_on(in_time(wait)).unwrap();
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_completes_in_another_runtime_after_the_first_was_dropped() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        drop(first);
+        let exit = second.block_on(in_time(async {
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        }));
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_completes_back_in_its_first_runtime_after_the_second_was_dropped() {
+    for_each_move(|[first, second], child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        first.block_on(poll_in_vain(&mut wait));
+        second.block_on(poll_in_vain(&mut wait));
+        drop(second);
+        let exit = first.block_on(in_time(async {
+            poll_in_vain(&mut wait).await;
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        }));
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_is_dropped_outside_of_its_runtime() {
+    for_each_move(|[first, second], child, process| {
+        let [mut one, mut other] = [(); 2].map(|()| On::TokioOfOneThread.wait(process));
+        first.block_on(poll_in_vain(&mut one));
+        first.block_on(poll_in_vain(&mut other));
+        second.block_on(async { drop(one) });
+        drop(first);
+        second.block_on(async { drop(other) });
+        drop(child.stdin.take());
+        let exit = second.block_on(in_time(process.wait_on_tokio())).unwrap();
+        assert_code(process, exit, 7);
+    });
+}
+
+#[test]
+fn wait_goes_on_outside_of_a_runtime_by_the_last_one() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = held(child.id()).swap_remove(index);
+        let runtime = tokio_of_many_threads();
+        let mut wait = On::TokioOfManyThreads.wait(&process);
+        runtime.block_on(poll_in_vain(&mut wait));
+        let exit = On::AsyncIoAlone.block_on(async {
+            // Several pauses of a polled process.
+            for _ in 0..10 {
+                Timer::after(Duration::from_millis(2)).await;
+                poll_in_vain(&mut wait).await;
+            }
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        });
+        assert_code(&process, exit, 7);
+    }
+}
+
+#[test]
+fn wait_on_async_io_moves_between_executors() {
+    for executors in [
+        [On::AsyncIo, On::AsyncIoAlone],
+        [On::AsyncIoAlone, On::AsyncIo],
+    ] {
+        for index in 0..2 {
+            let mut child = helper("wait 7");
+            let process = held(child.id()).swap_remove(index);
+            let mut wait = On::AsyncIo.wait(&process);
+            let [first, second] = executors;
+            first.block_on(poll_in_vain(&mut wait));
+            let exit = second.block_on(async {
+                drop(child.stdin.take());
+                wait.await.unwrap()
+            });
+            assert_code(&process, exit, 7);
+        }
+    }
+}
+
+/// While tokio's clock is paused, for a process held in each way.
+fn with_paused_clock(test: impl AsyncFn(&mut Helper, &Process)) {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = held(child.id()).swap_remove(index);
+        tokio_with_paused_clock().block_on(in_time(test(&mut child, &process)));
+    }
+}
+
+/// Polls the wait until several pauses of a polled process have passed.
+async fn poll_for_a_while(wait: &mut Wait<'_>) {
+    let a_while = async {
+        Timer::after(Duration::from_millis(100)).await;
+    };
+    let early = async { panic!("too early: {:?}", wait.await) };
+    or(a_while, early).await;
+}
+
+#[test]
+fn wait_does_not_advance_a_paused_clock() {
+    with_paused_clock(async |child, process| {
+        let start = tokio::time::Instant::now();
+        let mut wait = On::TokioOfOneThread.wait(process);
+        poll_for_a_while(&mut wait).await;
+        drop(child.stdin.take());
+        assert_code(process, wait.await.unwrap(), 7);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn wait_does_not_keep_a_paused_clock_from_advancing() {
+    with_paused_clock(async |_, process| {
+        // Of the paused clock: it passes as soon as all tasks wait.
+        let an_hour = Duration::from_secs(3_600);
+        let wait = tokio::time::timeout(an_hour, process.wait_on_tokio());
+        wait.await.unwrap_err();
+    });
+}
+
+/// tokio's timers do not fire then.
+#[test]
+fn wait_completes_while_a_blocking_task_stops_the_paused_clock() {
+    with_paused_clock(async |child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        let (sender, until_dropped) = mpsc::channel::<()>();
+        let blocking = tokio::task::spawn_blocking(move || until_dropped.recv());
+        poll_for_a_while(&mut wait).await;
+        drop(child.stdin.take());
+        assert_code(process, wait.await.unwrap(), 7);
+        drop(sender);
+        blocking.await.unwrap().unwrap_err();
+    });
+}
+
+#[test]
+fn wait_completes_if_the_clock_is_paused_and_resumed_meanwhile() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = held(child.id()).swap_remove(index);
+        On::TokioOfOneThread.block_on(async {
+            let mut wait = On::TokioOfOneThread.wait(&process);
+            poll_for_a_while(&mut wait).await;
+            tokio::time::pause();
+            poll_for_a_while(&mut wait).await;
+            tokio::time::advance(Duration::from_secs(3_600)).await;
+            poll_for_a_while(&mut wait).await;
+            tokio::time::resume();
+            poll_for_a_while(&mut wait).await;
+            drop(child.stdin.take());
+            assert_code(&process, wait.await.unwrap(), 7);
+        });
+    }
+}
+
+#[test]
+fn wait_that_moves_between_tasks_under_a_paused_clock_wakes_the_last() {
+    with_paused_clock(async |child, process| {
+        let mut wait = On::TokioOfOneThread.wait(process);
+        for _ in 0..20 {
+            let mut other = On::TokioOfOneThread.wait(process);
+            let waker = Waker::from(Arc::new(Tells(mpsc::channel().0)));
+            let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            poll_in_vain(&mut other).await;
+            poll_in_vain(&mut wait).await;
+            Timer::after(Duration::from_millis(1)).await;
+        }
+        drop(child.stdin.take());
+        assert_code(process, wait.await.unwrap(), 7);
+    });
+}
+
+#[test]
+fn dropped_wait_does_not_delay_the_shutdown_of_a_runtime_with_paused_clock() {
     let mut child = helper("wait 7");
-    let process = Process::open(child.id()).unwrap();
-    if process.backend() == Backend::Polling {
-        // As any of tokio's timers.
-        return common::skip("a_future_that_outlives_its_runtime", "events");
-    }
-    let mut wait = On::TokioOfOneThread.wait(&process);
-    for _ in 0..3 {
-        On::TokioOfOneThread.block_on(poll_in_vain(&mut wait));
-    }
+    let process = Arc::new(Process::open_with(child.id(), Backend::Polling).unwrap());
+    let runtime = tokio_with_paused_clock();
+    let task = runtime.spawn({
+        let process = process.clone();
+        async move { process.wait_on_tokio().await }
+    });
+    // Until the pauses are long.
+    runtime.block_on(in_time(Timer::after(Duration::from_millis(200))));
+    let start = Instant::now();
+    drop(runtime);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(task.is_finished());
     drop(child.stdin.take());
-    let exit = On::TokioOfManyThreads.block_on(wait).unwrap();
-    assert_code(&process, exit, 7);
 }
 
 #[test]

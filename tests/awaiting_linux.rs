@@ -6,14 +6,16 @@ mod common;
 #[path = "common/runtimes.rs"]
 mod runtimes;
 
-use common::{alone, cpu_clock_counts_ticks, helper, helper_command, skip, spawn};
+use common::{
+    alone, assert_code, cpu_clock_counts_ticks, held, helper, helper_command, skip, spawn,
+};
 use futures_lite::future::{FutureExt as _, poll_once, race, yield_now};
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
 use procwait::{Backend, Process};
-use runtimes::{ALL, On};
+use runtimes::{ALL, On, in_time, tokio_of_one_thread, tokio_with_paused_clock};
 use std::{
     fs,
     future::Future,
@@ -215,6 +217,93 @@ async fn share_of_a_core(time: Duration, meanwhile: impl Future<Output = ()>) ->
     })
     .await;
     (cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
+}
+
+#[test]
+fn wait_takes_little_cpu_time_while_the_clock_is_paused() {
+    let test = "wait_takes_little_cpu_time_while_the_clock_is_paused";
+    if cpu_clock_counts_ticks() {
+        return skip(test, "a CPU clock that counts more than whole ticks");
+    }
+    alone(|| {
+        for index in 0..2 {
+            let mut child = helper("wait 7");
+            let process = held(child.id()).swap_remove(index);
+            let exit = tokio_with_paused_clock().block_on(in_time(async {
+                let mut wait = On::TokioOfOneThread.wait(&process);
+                let is_pending = async { panic!("too early: {:?}", (&mut wait).await) };
+                let share = share_of_a_core(Duration::from_secs(1), is_pending).await;
+                assert!(share < 0.15, "{share:.2} of a core, {process:?}");
+                drop(child.stdin.take());
+                wait.await.unwrap()
+            }));
+            assert_code(&process, exit, 7);
+        }
+    });
+}
+
+/// Each registration has a descriptor.
+#[test]
+fn wait_that_moves_to_another_runtime_leaves_no_descriptor_behind() {
+    alone(|| {
+        let child = helper("wait 7");
+        let process = Process::open(child.id()).unwrap();
+        let Some(fd) = process.as_event_fd() else {
+            let test = "wait_that_moves_to_another_runtime_leaves_no_descriptor_behind";
+            return skip(test, "events");
+        };
+        let runtimes = [tokio_of_one_thread(), tokio_of_one_thread()];
+        let mut wait = On::TokioOfOneThread.wait(&process);
+        for _ in 0..3 {
+            for runtime in &runtimes {
+                let polled = runtime.block_on(poll_once(&mut wait));
+                assert!(polled.is_none());
+                assert_eq!(count_of(fd), 2);
+            }
+        }
+        drop(wait);
+        assert_eq!(count_of(fd), 1);
+    });
+}
+
+/// A pause under a paused clock then blocks the runtime's thread.
+#[test]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
+fn wait_completes_under_a_paused_clock_where_threads_are_denied() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+    let deny_threads = || {
+        let calls = [nix::libc::SYS_clone, nix::libc::SYS_clone3];
+        let filter = SeccompFilter::new(
+            calls.map(|call| (call, vec![])).into(),
+            SeccompAction::Allow,
+            SeccompAction::Errno(nix::libc::EAGAIN as u32),
+            std::env::consts::ARCH.try_into().unwrap(),
+        );
+        let program: BpfProgram = filter.unwrap().try_into().unwrap();
+        apply_filter(&program).unwrap();
+    };
+    alone(|| {
+        let mut child = helper("wait 7");
+        let process = Process::open_with(child.id(), Backend::Polling).unwrap();
+        let exit = tokio_with_paused_clock().block_on(in_time(async {
+            deny_threads();
+            let mut wait = On::TokioOfOneThread.wait(&process);
+            let is_pending = async { panic!("too early: {:?}", (&mut wait).await) };
+            let share = share_of_a_core(Duration::from_secs(1), is_pending).await;
+            assert!(share < 0.15, "{share:.2} of a core");
+            // Its paused clock goes on, as tokio's documentation says.
+            let a_second = Duration::from_secs(1);
+            let timeout = tokio::time::timeout(a_second, &mut wait).await;
+            timeout.unwrap_err();
+            drop(child.stdin.take());
+            wait.await.unwrap()
+        }));
+        assert_code(&process, exit, 7);
+    });
 }
 
 /// How often this process has read from files. `None`: nobody tells.

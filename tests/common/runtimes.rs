@@ -58,8 +58,14 @@ pub fn tokio_of_many_threads() -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
+/// Its clock stands still while a task runs, and jumps to the next timer when none does.
+pub fn tokio_with_paused_clock() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
+}
+
 /// A test whose task is not woken fails, and does not hang.
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
+pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
     // From then on its reactor has its thread and its descriptors.
     Timer::after(Duration::from_millis(1)).await;
     let late = async {
