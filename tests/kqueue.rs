@@ -7,14 +7,16 @@ mod common;
 #[path = "common/runtimes.rs"]
 mod runtimes;
 
-use common::{Grandchild, LONG, SHORT, Told, alone, helper, plays, stranger, with_habit};
+use common::{
+    Grandchild, LONG, SHORT, Told, alone, helper, helper_command, plays, stranger, with_habit,
+};
 use futures_lite::future::poll_once;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::wait::waitpid,
     unistd::{ForkResult, fork},
 };
-use procwait::{Backend, Process, WaitSet, wait_pid};
+use procwait::{Backend, ChildExt as _, CommandExt as _, Process, WaitSet, wait_pid};
 use runtimes::On;
 use std::{
     fs::File,
@@ -103,6 +105,39 @@ fn the_news_of_others_are_not_lost_where_there_are_no_receipts() {
         // A zombie's event may be handed out while it is registered.
         let process = Process::open(helpers[3].id()).unwrap();
         assert_eq!(process.wait().unwrap().code(), Some(3));
+    });
+}
+
+/// On OpenBSD, a program that has pledged not to read the process table is ended when it does.
+#[test]
+fn child_is_waited_for_without_the_process_table() {
+    if !plays("openbsd") {
+        return;
+    }
+    alone(|| {
+        with_habit("pledged");
+        let mut child = helper("wait 7");
+        assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
+        let output = helper_command("write 1000 7").output_timeout(LONG).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(7), 1000));
+        let output = helper_command("ignore-stdin")
+            .output_timeout(SHORT)
+            .unwrap();
+        assert!(output.timed_out);
+    });
+}
+
+#[test]
+fn child_that_exits_before_it_is_registered_needs_no_process_table() {
+    if !plays("openbsd") {
+        return;
+    }
+    alone(|| {
+        with_habit("pledged,late");
+        let mut child = helper("wait 7");
+        assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
+        let output = helper_command("write 1000 7").output_timeout(LONG).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(7), 1000));
     });
 }
 

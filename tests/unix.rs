@@ -11,9 +11,10 @@ use nix::{
     sys::wait::{WaitPidFlag, WaitStatus, waitpid},
     unistd::Pid,
 };
-use procwait::{Backend, Captured, ChildExt as _, Process, WaitSet, wait_pid};
+use procwait::{Backend, Captured, ChildExt as _, Exit, Process, WaitSet, wait_pid};
+use rustix::io::fcntl_dupfd_cloexec;
 use std::{
-    os::unix::process::ExitStatusExt as _,
+    os::{fd::AsRawFd as _, unix::process::ExitStatusExt as _},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -187,6 +188,45 @@ fn under_signals<T: std::fmt::Debug + PartialEq>(
     let signals = SIGNALS.load(Ordering::Relaxed) - before;
     assert!(waited >= timeout, "{waited:?}");
     assert!(signals > 10, "only {signals} signals in {waited:?}");
+}
+
+/// A program may close a standard stream, and put it back later: that must not replace what a
+/// wait depends on.
+#[test]
+#[allow(unsafe_code)]
+fn standard_streams_can_be_closed_and_put_back() {
+    let open: [fn(u32) -> Box<dyn FnOnce() -> Exit>; 3] = [
+        |pid| {
+            let process = Process::open(pid).unwrap();
+            Box::new(move || process.wait_timeout(LONG).unwrap().unwrap())
+        },
+        |pid| {
+            let process = Process::open_with(pid, Backend::Polling).unwrap();
+            Box::new(move || process.wait_timeout(LONG).unwrap().unwrap())
+        },
+        |pid| {
+            let mut set = WaitSet::new();
+            set.insert(pid).unwrap();
+            Box::new(move || set.wait(Some(LONG)).unwrap().unwrap().1)
+        },
+    ];
+    alone(|| {
+        let saved = fcntl_dupfd_cloexec(std::io::stdin(), 10).unwrap();
+        for open in open {
+            let mut child = helper("wait 7");
+            // SAFETY: nothing uses standard input meanwhile.
+            assert_eq!(unsafe { nix::libc::close(0) }, 0);
+            let wait = open(child.id());
+            // SAFETY: asks about a number.
+            let flags = unsafe { nix::libc::fcntl(0, nix::libc::F_GETFD) };
+            assert_eq!(flags, -1, "descriptor 0 is in use");
+            // SAFETY: as above.
+            assert_eq!(unsafe { nix::libc::dup2(saved.as_raw_fd(), 0) }, 0);
+            drop(child.stdin.take());
+            assert_eq!(wait().code(), Some(7));
+            child.wait().unwrap();
+        }
+    });
 }
 
 /// The kernel cannot wake a sleep more precisely than the timer slack, so with signals that

@@ -21,6 +21,8 @@
 //! Further habits may follow the name:
 //! - `receiptless`: the kernel is too old for `EV_RECEIPT`;
 //! - `capsicum`: FreeBSD's sandbox, which denies the null signal and the process table;
+//! - `pledged`: OpenBSD's promise not to read the process table, which ends who breaks it;
+//! - `late`: a process is registered only once it has exited;
 //! - `in-flux`: FreeBSD's kernel loses an exit that falls into the registration.
 
 use super::{kqueue_rules::System, pidfd::PidFd};
@@ -364,6 +366,9 @@ fn attach(raw: process::Pid, flags: ProcessEvents) -> Result<(PidFd, bool)> {
     let asks_for_status = flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS));
     // A thread's id is none, either.
     let pidfd = PidFd::open(pid).map_err(|_| Errno::SRCH)?;
+    if plays("late") {
+        let _ = pidfd.wait(Deadline::Never);
+    }
     let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|exited| exited);
     // An exit that is lost is one that the process table shows at once: were it hidden as well,
     // no wait could end, and FreeBSD's kernel hides none that it loses.

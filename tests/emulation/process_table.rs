@@ -65,6 +65,10 @@ pub(crate) fn exists(pid: Pid) -> io::Result<bool> {
 }
 
 pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
+    assert!(
+        !plays("pledged"),
+        "the process table is read against a promise"
+    );
     if !exists(pid)? {
         return Ok(Sight::Gone);
     }
