@@ -33,21 +33,31 @@ pub trait CommandExt: sealed::Sealed {
     /// Like [`Command::output`], with these differences:
     ///
     /// - It does not wait for processes that the command leaves behind, even if they keep its
-    ///   output open. They are not killed.
+    ///   output open. They are not killed, but as nobody reads their output any more, their next
+    ///   write to it ends them (`SIGPIPE`).
     /// - Standard input is null, standard output and standard error are pipes, whatever they
     ///   were set to. These settings remain on the `Command`.
     ///
-    /// After the kill, it waits for the exit, which is immediate unless the process is in
-    /// uninterruptible sleep or traced.
+    /// The timeout does not cover the spawn itself, which can block, for example in a
+    /// `pre_exec` hook. After the kill, this call waits for the exit, which is immediate unless
+    /// the process is traced, in uninterruptible sleep, or in a frozen cgroup.
     ///
     /// To limit how much output is kept, or to go on after the timeout, use
-    /// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
+    /// [`ChildExt::output_timeout`].
     ///
     /// # Errors
     ///
     /// - Errors of [`Command::spawn`], such as `NotFound` if there is no such program.
-    /// - Errors from reading or waiting; the child is then killed.
-    /// - An error from the kill; the child then keeps running.
+    /// - Errors from reading or waiting; the child is then killed and reaped.
+    /// - On Unix, `ECHILD` if the child was reaped elsewhere (for example because `SIGCHLD` is
+    ///   ignored) and the OS does not report its status. Linux 6.15 and later do, unless the
+    ///   child had exited before it was opened.
+    /// - An error from the kill, `EPERM` if the command runs as another user by then. The child
+    ///   keeps running, and is not reaped.
+    ///
+    /// The output is lost with an error. [`ChildExt::output_timeout`] keeps it.
+    ///
+    /// [`ChildExt::output_timeout`]: crate::ChildExt::output_timeout
     ///
     /// ```
     /// # #[cfg(unix)] {

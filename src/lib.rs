@@ -48,10 +48,14 @@
 //!
 //! # Pids
 //!
-//! Once a process has been reaped, the OS can give its pid to another one. When you call
-//! [`wait_pid`], [`Process::open`] or [`WaitSet::insert`], only the parent of the process
-//! can be sure that the pid is still right. From then on, the crate keeps to that process
-//! as well as the OS allows:
+//! Once a process has been reaped, the OS can give its pid to another one. So when you call
+//! [`wait_pid`], [`Process::open`] or [`WaitSet::insert`], the pid must still be right. Only
+//! the parent can make sure of that, by not reaping the process, and only if nothing else
+//! reaps it either: `SIGCHLD` is not ignored, and no other thread calls `waitpid(-1)`. For a
+//! [`Child`], use [`ChildExt`] and [`CommandExt`]: they verify that the process that they
+//! have opened is a child of yours.
+//!
+//! Once it is open, the crate keeps to that process as well as the OS allows:
 //!
 //! - A pidfd, a kqueue, a process handle, or an open `/proc/PID/psinfo` holds it.
 //! - Where a process is polled on Linux, an open `/proc/PID/stat` holds it.
@@ -70,6 +74,10 @@
 //! clock stops while the system is suspended, and so do the timeouts. Time for which the
 //! calling process is stopped (`SIGSTOP`) does count. An exit in that time is reported
 //! when it continues, even after the deadline.
+//!
+//! A sandbox may refuse any system call, but must not kill the program for it: a filter that
+//! does must allow what the crate tries first, on Linux `pidfd_open`, `epoll_pwait2`,
+//! `preadv2` and `pidfd_send_signal`.
 //!
 //! After `fork`, the child can use its copy of a [`Process`] (see there), but should drop
 //! its copy of a [`WaitSet`].

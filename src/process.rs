@@ -29,6 +29,10 @@ use std::{
 /// [`Duration::ZERO`] checks once, without waiting. To check repeatedly, open a [`Process`],
 /// which is cheaper.
 ///
+/// If something else may reap the process before this call opens it, another process can
+/// [have its pid](crate#pids). For a [`Child`](std::process::Child), use
+/// [`ChildExt::wait_timeout`](crate::ChildExt::wait_timeout), which verifies that.
+///
 /// # Errors
 ///
 /// - [`Error::InvalidPid`] for 0, and on Unix for a pid above `i32::MAX`.

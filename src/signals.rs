@@ -102,8 +102,9 @@ impl Process {
     /// (so that a stopped process can react), waits up to `grace`, then sends `SIGKILL`.
     ///
     /// Returns `Some` if the process has exited, and `None` if it was sent `SIGKILL`: then
-    /// [`wait`](Process::wait) for it. Most processes exit at once, but not one in
-    /// uninterruptible sleep, so `stop` does not wait longer than `grace`.
+    /// wait for it, with a timeout. Most processes exit at once, but not one in
+    /// uninterruptible sleep or in a frozen cgroup. To process 1 of its own pid namespace, a
+    /// sender inside that namespace can send `SIGKILL` without any effect.
     ///
     /// # Errors
     ///
@@ -116,10 +117,10 @@ impl Process {
     /// let mut child = Command::new("sleep").arg("60").spawn()?;
     /// let process = Process::open(child.id())?;
     /// let exit = match process.stop(Duration::from_secs(10))? {
-    ///     Some(exit) => exit,
-    ///     None => process.wait()?,
+    ///     Some(exit) => Some(exit),
+    ///     None => process.wait_timeout(Duration::from_secs(10))?,
     /// };
-    /// assert_eq!(exit.signal(), Some(15));
+    /// assert_eq!(exit.and_then(|exit| exit.signal()), Some(15));
     /// # child.wait()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
