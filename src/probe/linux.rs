@@ -326,10 +326,15 @@ fn zombie_exit(
     is_shown.then(|| Exit::from_raw(status))
 }
 
-/// Whether the kernel is of this version, or later. Only the first call asks it.
+/// Whether the kernel is of this version, or later. It is asked once, unless it refuses: a
+/// sandbox can be that of one thread.
 pub(crate) fn is_at_least(major: u32, minor: u32) -> bool {
-    static VERSION: OnceLock<Option<(u32, u32)>> = OnceLock::new();
-    *VERSION.get_or_init(kernel_version) >= Some((major, minor))
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    let version = VERSION.get().copied().or_else(|| {
+        let version = kernel_version()?;
+        Some(*VERSION.get_or_init(|| version))
+    });
+    version >= Some((major, minor))
 }
 
 /// `None` if a sandbox denies the call, which rustix does not expect.
