@@ -195,7 +195,8 @@ fn under_signals<T: std::fmt::Debug + PartialEq>(
 #[test]
 #[allow(unsafe_code)]
 fn standard_streams_can_be_closed_and_put_back() {
-    let open: [fn(u32) -> Box<dyn FnOnce() -> Exit>; 3] = [
+    type Wait = Box<dyn FnOnce() -> Exit>;
+    let open: [fn(u32) -> Wait; 3] = [
         |pid| {
             let process = Process::open(pid).unwrap();
             Box::new(move || process.wait_timeout(LONG).unwrap().unwrap())
