@@ -249,6 +249,7 @@ pub(crate) fn output_of(
 }
 
 /// What has come of opening the process of a child.
+#[allow(clippy::large_enum_variant)] // It is taken apart at once. A box would allocate.
 pub(crate) enum Opened {
     /// It is open, and was then verified to be a child of ours that has not been reaped.
     Running(Process),
