@@ -216,13 +216,14 @@ fn output(
     drop(child.stdin.take());
     let status = probe::try_wait(child);
     if !matches!(status, Ok(None)) || deadline == Deadline::Now {
-        let read = output::drain(child, captured);
+        let has_exited = !matches!(status, Ok(None));
+        let read = output::drain(child, captured, has_exited, deadline);
         return status.and_then(|status| read.map(|()| status));
     }
     match held(child)? {
         Some(process) => output_of(child, &process, captured, deadline),
         None => {
-            output::drain(child, captured)?;
+            output::drain(child, captured, true, deadline)?;
             reaped_by_another(child, deadline)
         }
     }
