@@ -58,6 +58,7 @@ mod terminals {
     use common::output::Left;
     use rustix::{
         event::{PollFd, PollFlags, poll},
+        fs::{Mode, OFlags, open},
         process::{ioctl_tiocsctty, setsid},
         pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt},
     };
@@ -214,6 +215,42 @@ mod terminals {
             });
             assert_eq!(status.unwrap().code(), Some(7));
             assert!(child.stdout.is_none());
+        });
+    }
+
+    #[test]
+    fn terminal_that_is_reopened_again_and_again_is_no_error() {
+        let test = "terminal_that_is_reopened_again_and_again_is_no_error";
+        alone(|| {
+            let Some((master, slave)) = terminal(test) else {
+                return;
+            };
+            let path = ptsname(&master, Vec::new()).unwrap();
+            if !std::fs::exists(path.to_str().unwrap()).unwrap() {
+                return common::skip(test, "a file system with the slaves of terminals");
+            }
+            drop(slave);
+            let mut child = spawn(helper_command("ignore-stdin").stdout(Stdio::null()));
+            child.stdout = Some(master.into());
+            let mut captured = Captured::default();
+            let has_returned = AtomicBool::new(false);
+            let results = thread::scope(|scope| {
+                scope.spawn(|| {
+                    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+                    while !has_returned.load(Ordering::Relaxed) {
+                        drop(open(&path, flags, Mode::empty()).unwrap());
+                    }
+                });
+                let mut results = (0..20_000)
+                    .map(|_| child.output_timeout(&mut captured, Duration::ZERO))
+                    .collect::<Vec<_>>();
+                results.push(child.output_timeout(&mut captured, SHORT));
+                has_returned.store(true, Ordering::Relaxed);
+                results
+            });
+            for result in results {
+                assert_eq!(result.unwrap(), None);
+            }
         });
     }
 

@@ -19,7 +19,7 @@ use rustix::{
     io::{Errno, ioctl_fionread, retry_on_intr},
 };
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     mem::MaybeUninit,
     process::{ChildStderr, ChildStdout},
     time::Duration,
@@ -245,8 +245,8 @@ impl<'a, F: AsFd> Stream<'a, F> {
             let result = unsafe { self.sink.fill(most, read) }?;
             let is_final = match result {
                 Ok(0) => self.has_exited || reader.ends_for_good(fd, revents),
-                // On Linux: no process has the slave of this terminal open.
-                Err(Errno::IO) if is_hung_up(fd) => self.has_exited,
+                // On Linux: no process has the slave of this terminal open, or had until now.
+                Err(Errno::IO) if is_hung_up(fd) || fd.is_terminal() => self.has_exited,
                 // The peer closed a UNIX socket before it had read all that we sent. What it
                 // sent has been read by then (net/unix/af_unix.c, unix_stream_read_generic).
                 // TCP discards what is under way: there it is an error.
