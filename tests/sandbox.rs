@@ -241,6 +241,9 @@ fn streams_are_read_completely_whatever_is_denied() {
         let theirs = TcpStream::connect(listener.local_addr().ok()?).ok()?;
         Some((listener.accept().ok()?.0.into(), theirs.into()))
     }
+    fn pipe() -> Ends {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()
+    }
     fn unix() -> Ends {
         let (ours, theirs) = UnixStream::pair().ok()?;
         Some((ours.into(), theirs.into()))
@@ -249,6 +252,11 @@ fn streams_are_read_completely_whatever_is_denied() {
     const NAME: &[i64] = &[libc::SYS_getsockname];
     const POLL: &[i64] = &[libc::SYS_ppoll];
     const THERE: &[i64] = &[libc::SYS_ioctl];
+    const READ: &[i64] = &[libc::SYS_preadv2];
+    #[cfg(target_arch = "x86_64")]
+    const OPEN: &[i64] = &[libc::SYS_preadv2, libc::SYS_openat, libc::SYS_open];
+    #[cfg(not(target_arch = "x86_64"))]
+    const OPEN: &[i64] = &[libc::SYS_preadv2, libc::SYS_openat];
     let zeros = || {
         let mut command = std::process::Command::new("head");
         command.args(["-c", "9000", "/dev/zero"]);
@@ -258,8 +266,9 @@ fn streams_are_read_completely_whatever_is_denied() {
         ("terminal", terminal as fn() -> Ends),
         ("tcp", tcp),
         ("unix", unix),
+        ("pipe", pipe),
     ] {
-        for calls in [STAT, NAME, POLL, THERE] {
+        for calls in [STAT, NAME, POLL, THERE, READ, OPEN] {
             for errno in [libc::EPERM, libc::ENOSYS] {
                 let Some((ours, theirs)) = ends() else {
                     let what = format!("both ends: {kind}");

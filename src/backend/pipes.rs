@@ -299,7 +299,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
             let Some(fd) = self.fd() else { return Ok(()) };
             let revents = match revents_now(fd, PollFlags::IN) {
                 Ok(revents) if revents.is_empty() => return Ok(()),
-                Ok(revents) => revents,
+                Ok(revents) => revents.difference(PollFlags::NVAL),
                 Err(_) => NOT_POLLED,
             };
             let is_held = !revents.contains(PollFlags::HUP);
@@ -316,9 +316,15 @@ impl<'a, F: AsFd> Stream<'a, F> {
             return false;
         };
         let deadline = deadline.within(quiet);
-        let polled = deadline.sleep(|timeout| Ok(!revents(fd, PollFlags::IN, timeout)?.is_empty()));
+        let polled = deadline.sleep(|timeout| {
+            let revents = revents(fd, PollFlags::IN, timeout)?;
+            if revents.contains(PollFlags::NVAL) {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            Ok(!revents.is_empty())
+        });
         polled.unwrap_or_else(|_| {
-            // A sandbox denies poll.
+            // A sandbox denies poll, or macOS cannot poll this device.
             let has_some = || Ok::<_, Errno>(ioctl_fionread(fd)?.gt(&0).then_some(()));
             let found = deadline.poll(&mut Pace::default(), has_some);
             found.is_ok_and(|found| found.is_some())
@@ -417,8 +423,13 @@ impl Rest {
     }
 
     fn of_device(fd: BorrowedFd<'_>) -> Rest {
-        // Without poll, FIONREAD must do. The kernel moves the data up soon after the write.
-        let quiet = revents_now(fd, PollFlags::IN).map_or(Rest::QUIET, |_| Duration::ZERO);
+        let revents = revents_now(fd, PollFlags::IN);
+        let quiet = if revents.is_ok_and(|revents| !revents.contains(PollFlags::NVAL)) {
+            Duration::ZERO
+        } else {
+            // FIONREAD must do. The kernel moves the data up soon after the write.
+            Rest::QUIET
+        };
         let bytes = Rest::available(fd).bytes.max(Rest::IN_OTHERS);
         Rest { bytes, quiet }
     }
