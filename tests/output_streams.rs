@@ -477,53 +477,55 @@ fn reader_of_a_spliced_pipe_does_not_delay_the_deadline() {
     };
     use std::{io::Read as _, os::fd::AsRawFd as _, time::Instant};
 
-    let test = "reader_of_a_spliced_pipe_does_not_delay_the_deadline";
-    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let path = format!("/proc/thread-self/fd/{}", ours.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut thief = match open(path, flags, Mode::empty()) {
-        Ok(opened) => File::from(opened),
-        Err(error) => return common::skip(test, &format!("pipes opened by /proc: {error}")),
-    };
-    if std::fs::exists("/proc/sentry-meminfo").unwrap_or(false) {
-        return common::skip(test, "Linux's own pipes");
-    }
-    let mut pipe = File::from(theirs);
-    pipe.write_all(b"spliced").unwrap();
-    let (_end, into) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    splice(&ours, None, into, None, 7, SpliceFlags::empty()).unwrap();
+    alone(|| {
+        let test = "reader_of_a_spliced_pipe_does_not_delay_the_deadline";
+        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let path = format!("/proc/thread-self/fd/{}", ours.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut thief = match open(path, flags, Mode::empty()) {
+            Ok(opened) => File::from(opened),
+            Err(error) => return common::skip(test, &format!("pipes opened by /proc: {error}")),
+        };
+        if std::fs::exists("/proc/sentry-meminfo").unwrap_or(false) {
+            return common::skip(test, "Linux's own pipes");
+        }
+        let mut pipe = File::from(theirs);
+        pipe.write_all(b"spliced").unwrap();
+        let (_end, into) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        splice(&ours, None, into, None, 7, SpliceFlags::empty()).unwrap();
 
-    let shared = ours.try_clone().unwrap();
-    let before = fcntl_getfl(&shared).unwrap();
-    let mut child = spawn(helper_command("ignore-stdin").stdout(Stdio::null()));
-    child.stdout = Some(ours.into());
-    let mut captured = Captured::default();
-    for _ in 0..50 {
-        let has_returned = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let start = Instant::now();
-                while start.elapsed() < SHORT / 2 {
+        let shared = ours.try_clone().unwrap();
+        let before = fcntl_getfl(&shared).unwrap();
+        let mut child = spawn(helper_command("ignore-stdin").stdout(Stdio::null()));
+        child.stdout = Some(ours.into());
+        let mut captured = Captured::default();
+        for _ in 0..50 {
+            let has_returned = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let start = Instant::now();
+                    while start.elapsed() < SHORT / 2 {
+                        pipe.write_all(b"x").unwrap();
+                        let _ = thief.read(&mut [0; 16]);
+                    }
+                    while !has_returned.load(Ordering::Relaxed) && start.elapsed() < LONG / 20 {
+                        thread::yield_now();
+                    }
+                    // What blocks forever fails, but does not hang.
                     pipe.write_all(b"x").unwrap();
-                    let _ = thief.read(&mut [0; 16]);
-                }
-                while !has_returned.load(Ordering::Relaxed) && start.elapsed() < LONG / 20 {
-                    thread::yield_now();
-                }
-                // What blocks forever fails, but does not hang.
-                pipe.write_all(b"x").unwrap();
+                });
+                let start = Instant::now();
+                assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
+                let took = start.elapsed();
+                has_returned.store(true, Ordering::Relaxed);
+                assert!(took < SHORT + LONG / 60, "{took:?}");
             });
-            let start = Instant::now();
-            assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
-            let took = start.elapsed();
-            has_returned.store(true, Ordering::Relaxed);
-            assert!(took < SHORT + LONG / 60, "{took:?}");
-        });
-        assert_eq!(fcntl_getfl(&shared).unwrap(), before);
-    }
-    drop(pipe);
-    child.kill().unwrap();
-    let status = child.output_timeout(&mut captured, LONG).unwrap();
-    assert!(!status.unwrap().success());
-    assert!(child.stdout.is_none());
+            assert_eq!(fcntl_getfl(&shared).unwrap(), before);
+        }
+        drop(pipe);
+        child.kill().unwrap();
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert!(!status.unwrap().success());
+        assert!(child.stdout.is_none());
+    });
 }
