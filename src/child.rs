@@ -122,8 +122,8 @@ pub trait ChildExt: sealed::Sealed {
     ///   child exits. If other processes hold the connection open, this call then waits until
     ///   nothing has arrived for 300 ms, for at most 3 seconds, and not beyond the deadline.
     /// - On Windows, a file must have been opened without `FILE_FLAG_OVERLAPPED`. What is neither
-    ///   a file nor a pipe, such as a console, becomes `None`, with one error of the kind
-    ///   [`InvalidInput`](io::ErrorKind::InvalidInput).
+    ///   a file nor a pipe, such as a console or a socket, becomes `None`, with one error of the
+    ///   kind [`InvalidInput`](io::ErrorKind::InvalidInput).
     ///
     /// ```
     /// # #[cfg(unix)] {

@@ -164,3 +164,24 @@ fn what_is_neither_a_pipe_nor_a_synchronous_file_is_refused_once() {
         assert!(captured.stdout.is_empty() && captured.stderr == pattern(b'e', 1000));
     }
 }
+
+/// Windows reports it as a pipe.
+#[test]
+fn socket_is_refused_once() {
+    use std::{
+        net::{TcpListener, TcpStream},
+        os::windows::io::IntoRawSocket as _,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let ours = listener.accept().unwrap().0.into_raw_socket();
+    // SAFETY: the socket is a handle, which nobody else has.
+    let ours = unsafe { OwnedHandle::from_raw_handle(ours as *mut _) };
+    let mut child = spawn(helper_command("ignore-stdin").stdout(Stdio::null()));
+    child.stdout = Some(ours.into());
+    let mut captured = Captured::default();
+    let error = child.output_timeout(&mut captured, SHORT).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error:?}");
+    assert!(child.stdout.is_none());
+    assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
+}

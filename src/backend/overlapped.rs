@@ -305,7 +305,7 @@ impl<'a, F: AsHandle> Stream<'a, F> {
                 *self.pipe = None;
                 Ok(0)
             }
-            // A socket, for which GetFileType answers as for a pipe.
+            // A socket, which GetFileType reports as a pipe. (The second error is Wine's.)
             Err(error) if is(&error, ERROR_INVALID_FUNCTION) || is(&error, ERROR_NOT_SUPPORTED) => {
                 self.kind = Kind::Unreadable;
                 self.refuse_unreadable().and(Ok(0))
