@@ -268,12 +268,14 @@ fn streams_are_read_completely_whatever_is_denied() {
         ("unix", unix),
         ("pipe", pipe),
     ] {
+        if ends().is_none() {
+            let what = format!("both ends: {kind}");
+            skip("streams_are_read_completely_whatever_is_denied", &what);
+            continue;
+        }
         for calls in [STAT, NAME, POLL, THERE, READ, OPEN] {
             for errno in [libc::EPERM, libc::ENOSYS] {
-                let Some((ours, theirs)) = ends() else {
-                    let what = format!("both ends: {kind}");
-                    return skip("streams_are_read_completely_whatever_is_denied", &what);
-                };
+                let (ours, theirs) = ends().unwrap();
                 in_a_sandbox(&[], 0, move |_| {
                     // No end says that all was read.
                     let held = theirs.try_clone().unwrap();
