@@ -111,12 +111,21 @@ pub trait ChildExt: sealed::Sealed {
     ///
     /// # Caveats
     ///
-    /// If another process reads from the same pipe, each gets part of the data, and this call
+    /// If another process reads from the same stream, each gets part of the data, and this call
     /// can overrun its deadline: the other reader may take the data that it was about to
-    /// read. (Not on Linux 6.4 and later, nor on Windows with std's pipes.) If `poll` is
-    /// denied, or the descriptor limit is 0, the end of a pipe can go unseen.
+    /// read. (Not from pipes on Linux with `/proc`, nor from std's pipes on Windows.) If `poll`
+    /// is denied, or the descriptor limit is 0, the end of a pipe can go unseen.
     ///
-    /// If the stream is a socket instead of a pipe, it must be a stream socket.
+    /// A stream can also be something else than a pipe:
+    ///
+    /// - A terminal (the master of a pty) or a file stays `Some` until the child has exited, as
+    ///   the child can open the terminal again, and write more to the file.
+    /// - A socket must be a stream socket. Over TCP, output can still be under way when the
+    ///   child exits. If other processes hold the connection open, this call then waits until
+    ///   nothing has arrived for 300 ms, for at most 3 seconds, and not beyond the deadline.
+    /// - On Windows, a file must have been opened without `FILE_FLAG_OVERLAPPED`. What is neither
+    ///   a file nor a pipe, such as a console or a socket, becomes `None`, with one error of the
+    ///   kind [`InvalidInput`](io::ErrorKind::InvalidInput).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -230,7 +239,8 @@ pub(crate) fn output(
         }
     };
     // Whatever has become of the status, its output is in the pipes.
-    let read = output::drain(child, captured);
+    let has_exited = !matches!(status, Ok(None));
+    let read = output::drain(child, captured, has_exited, deadline);
     status.and_then(|status| read.map(|()| status))
 }
 

@@ -132,7 +132,7 @@ fn run(
     let process = match child::open(child) {
         Ok(Opened::Running(process)) => process,
         Ok(Opened::Reaped(status)) => {
-            output::drain(child, captured)?;
+            output::drain(child, captured, true, deadline)?;
             return Ok((status?, false));
         }
         Ok(Opened::Exiting) => loop {

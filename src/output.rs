@@ -88,15 +88,21 @@ impl Captured {
     }
 }
 
-/// Reads what the child has written by now.
-pub(crate) fn drain(child: &mut Child, captured: &mut Captured) -> io::Result<()> {
-    captured.streams(child).drain()
+/// Reads what the child has written and has not been read. For what is still under way, which
+/// only happens in sockets, it waits until the deadline at most.
+pub(crate) fn drain(
+    child: &mut Child,
+    captured: &mut Captured,
+    has_exited: bool,
+    deadline: Deadline,
+) -> io::Result<()> {
+    captured.streams(child).drain(has_exited, deadline)
 }
 
 /// Reads until the child has exited (true) or the deadline has passed.
 ///
-/// Its writes were complete when it exited. So what is in the pipes then is all that it wrote,
-/// and for what others may still write nobody waits.
+/// The writes of the child were complete when it exited, so all that it wrote is in the streams
+/// then. Other processes may write more, which is not waited for.
 pub(crate) fn read_until_exit(
     child: &mut Child,
     process: &Process,
@@ -105,7 +111,7 @@ pub(crate) fn read_until_exit(
 ) -> io::Result<bool> {
     let mut streams = captured.streams(child);
     let has_exited = wait_and_read(process, &mut streams, deadline)?;
-    streams.drain()?;
+    streams.drain(has_exited, deadline)?;
     Ok(has_exited)
 }
 

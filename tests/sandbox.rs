@@ -222,6 +222,78 @@ fn ended_pipes_of_a_polled_child_cost_no_more_than_polling() {
     });
 }
 
+/// What the kernel is asked about a stream that is no ordinary pipe.
+#[test]
+fn streams_are_read_completely_whatever_is_denied() {
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+    use std::{net::TcpListener, net::TcpStream, os::fd::OwnedFd, os::unix::net::UnixStream};
+
+    type Ends = Option<(OwnedFd, OwnedFd)>;
+    fn terminal() -> Ends {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).ok()?;
+        unlockpt(&master).ok()?;
+        let slave = ioctl_tiocgptpeer(&master, flags).ok()?;
+        Some((master, slave))
+    }
+    fn tcp() -> Ends {
+        let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+        let theirs = TcpStream::connect(listener.local_addr().ok()?).ok()?;
+        Some((listener.accept().ok()?.0.into(), theirs.into()))
+    }
+    fn pipe() -> Ends {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()
+    }
+    fn unix() -> Ends {
+        let (ours, theirs) = UnixStream::pair().ok()?;
+        Some((ours.into(), theirs.into()))
+    }
+    const STAT: &[i64] = &[libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx];
+    const NAME: &[i64] = &[libc::SYS_getsockname];
+    const POLL: &[i64] = &[libc::SYS_ppoll];
+    const THERE: &[i64] = &[libc::SYS_ioctl];
+    const READ: &[i64] = &[libc::SYS_preadv2];
+    #[cfg(target_arch = "x86_64")]
+    const OPEN: &[i64] = &[libc::SYS_preadv2, libc::SYS_openat, libc::SYS_open];
+    #[cfg(not(target_arch = "x86_64"))]
+    const OPEN: &[i64] = &[libc::SYS_preadv2, libc::SYS_openat];
+    let zeros = || {
+        let mut command = std::process::Command::new("head");
+        command.args(["-c", "9000", "/dev/zero"]);
+        command
+    };
+    for (kind, ends) in [
+        ("terminal", terminal as fn() -> Ends),
+        ("tcp", tcp),
+        ("unix", unix),
+        ("pipe", pipe),
+    ] {
+        if ends().is_none() {
+            let what = format!("both ends: {kind}");
+            skip("streams_are_read_completely_whatever_is_denied", &what);
+            continue;
+        }
+        for calls in [STAT, NAME, POLL, THERE, READ, OPEN] {
+            for errno in [libc::EPERM, libc::ENOSYS] {
+                let (ours, theirs) = ends().unwrap();
+                in_a_sandbox(&[], 0, move |_| {
+                    // No end says that all was read.
+                    let held = theirs.try_clone().unwrap();
+                    let mut child = common::spawn(zeros().stdout(theirs));
+                    child.stdout = Some(ours.into());
+                    wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
+                    deny(calls, errno);
+                    let mut captured = Captured::default();
+                    let status = child.output_timeout(&mut captured, LONG).unwrap();
+                    assert!(status.unwrap().success());
+                    assert!(captured.stdout == [0; 9000], "{kind}, {calls:?}");
+                    drop(held);
+                });
+            }
+        }
+    }
+}
+
 /// By pidfd, by a directory in /proc, or by `kill`.
 #[test]
 fn a_signal_is_sent_by_what_is_not_denied() {

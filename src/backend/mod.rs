@@ -47,6 +47,8 @@ pub(crate) use pipes::Streams;
 mod poll;
 mod polling;
 pub(crate) use polling::Polling;
+#[cfg(unix)]
+mod reader;
 mod sink;
 pub(crate) use sink::Sink;
 

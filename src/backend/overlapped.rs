@@ -1,9 +1,11 @@
-//! Windows: the output of a child, read while its exit is waited for.
+//! Windows: reads the output of a child while it waits for the exit.
 //!
-//! The ends of pipes that std makes are overlapped: a read is started, and the system carries
-//! it out when there is something. Before we return it is called off, and what it had read by
-//! then is kept. A handle that somebody else made may be synchronous, so that to start a read
-//! is to wait for it: that is read, with pauses, when a look shows that there is something.
+//! The pipes that std makes are overlapped: we start a read, and the system completes it when
+//! there is data. Before we return, we cancel it and keep what it has read. Other pipes can be
+//! synchronous: a read of one blocks. We peek at such a pipe, with backoff, and read it once it
+//! holds data. A disk file is read with backoff, too: a read of it does not block, and reports
+//! its present end, behind which the child may write more. Nothing else can be read within a
+//! deadline, so it is refused.
 
 use super::{
     handle::milliseconds,
@@ -11,7 +13,9 @@ use super::{
 };
 use crate::deadline::{Deadline, Pace, sleep_until};
 use std::{
-    io,
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    mem::ManuallyDrop,
     os::windows::io::{
         AsHandle, AsRawHandle as _, BorrowedHandle, FromRawHandle as _, OwnedHandle,
     },
@@ -27,11 +31,11 @@ use windows_sys::{
     },
     Win32::{
         Foundation::{
-            ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING,
-            ERROR_MORE_DATA, ERROR_OPERATION_ABORTED, HANDLE, STATUS_PENDING, WAIT_FAILED,
-            WAIT_OBJECT_0,
+            ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_IO_INCOMPLETE,
+            ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NOT_SUPPORTED, ERROR_OPERATION_ABORTED,
+            HANDLE, STATUS_PENDING, WAIT_FAILED, WAIT_OBJECT_0,
         },
-        Storage::FileSystem::ReadFile,
+        Storage::FileSystem::{FILE_TYPE_CHAR, FILE_TYPE_DISK, GetFileType, ReadFile},
         System::{
             IO::{CancelIoEx, GetOverlappedResult, IO_STATUS_BLOCK, OVERLAPPED},
             Pipes::PeekNamedPipe,
@@ -66,12 +70,14 @@ impl<'a> Streams<'a> {
         true
     }
 
-    /// Reads until there is the event (true) or the deadline has passed.
+    /// Reads until the event is signaled (true) or the deadline has passed.
     pub(crate) fn read(
         &mut self,
         event: Option<BorrowedHandle<'_>>,
         deadline: Deadline,
     ) -> io::Result<bool> {
+        let stdout = self.stdout.refuse_unreadable();
+        self.stderr.refuse_unreadable().and(stdout)?;
         deadline.sleep(|longest| {
             self.stdout.start()?;
             self.stderr.start()?;
@@ -86,7 +92,7 @@ impl<'a> Streams<'a> {
     /// Reads what must be looked at first. How long to sleep is the answer.
     fn look_and_pause(&mut self, longest: Option<Duration>) -> io::Result<Option<Duration>> {
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
-        if !stdout.is_synchronous() && !stderr.is_synchronous() {
+        if !stdout.needs_backoff() && !stderr.needs_backoff() {
             return Ok(longest);
         }
         let (stdout, stderr) = self.pace.round(|| (stdout.look(), stderr.look()));
@@ -124,10 +130,11 @@ impl<'a> Streams<'a> {
         }
     }
 
-    /// Reads what is there now, and no more: others may go on writing for ever.
-    pub(crate) fn drain(&mut self) -> io::Result<()> {
-        let stdout = self.stdout.drain();
-        self.stderr.drain().and(stdout)
+    /// Reads what the streams hold now, and no more: other processes may write for ever. Once
+    /// the child has exited, that is all that it wrote and that has not been read.
+    pub(crate) fn drain(&mut self, has_exited: bool, _: Deadline) -> io::Result<()> {
+        let stdout = self.stdout.drain(has_exited);
+        self.stderr.drain(has_exited).and(stdout)
     }
 }
 
@@ -136,12 +143,36 @@ struct Stream<'a, F: AsHandle> {
     /// `None` once it was read to its end.
     pipe: &'a mut Option<F>,
     sink: Sink<'a>,
-    is_overlapped: bool,
+    kind: Kind,
     /// `None` as long as nothing was read.
     reading: Option<Reading>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    OverlappedPipe,
+    SynchronousPipe,
+    /// A disk file, opened without `FILE_FLAG_OVERLAPPED`.
+    File,
+    Unreadable,
+}
+
+impl Kind {
+    fn of(handle: &impl AsHandle) -> Kind {
+        let is_overlapped = is_overlapped(handle);
+        // SAFETY: the handle is open, as it is borrowed.
+        match unsafe { GetFileType(handle.as_handle().as_raw_handle()) } {
+            FILE_TYPE_DISK if !is_overlapped => Kind::File,
+            // An overlapped file has no position of its own. A character device, such as NUL
+            // or a console, cannot be peeked at, and a read of one can block.
+            FILE_TYPE_DISK | FILE_TYPE_CHAR => Kind::Unreadable,
+            _ if is_overlapped => Kind::OverlappedPipe,
+            _ => Kind::SynchronousPipe,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Read {
     Some(usize),
     Nothing,
@@ -156,7 +187,7 @@ enum Finish {
 impl<'a, F: AsHandle> Stream<'a, F> {
     fn new((pipe, sink): (&'a mut Option<F>, Sink<'a>)) -> Stream<'a, F> {
         Stream {
-            is_overlapped: pipe.as_ref().is_some_and(is_overlapped),
+            kind: pipe.as_ref().map_or(Kind::Unreadable, Kind::of),
             pipe,
             sink,
             reading: None,
@@ -171,10 +202,10 @@ impl<'a, F: AsHandle> Stream<'a, F> {
 
     /// Starts a read of an overlapped pipe, unless there is one.
     fn start(&mut self) -> io::Result<()> {
-        match self.is_overlapped && self.started().is_none() {
-            true => self.start_of(MOST),
-            false => Ok(()),
+        if self.kind == Kind::OverlappedPipe && self.started().is_none() {
+            self.start_of(MOST)?;
         }
+        Ok(())
     }
 
     fn start_of(&mut self, most: usize) -> io::Result<()> {
@@ -213,18 +244,48 @@ impl<'a, F: AsHandle> Stream<'a, F> {
         }
     }
 
-    fn is_synchronous(&self) -> bool {
-        !self.is_overlapped && self.pipe.is_some()
+    /// Refuses, once, what cannot be read within a deadline. Later calls go on without it.
+    fn refuse_unreadable(&mut self) -> io::Result<()> {
+        if self.kind != Kind::Unreadable || self.pipe.is_none() {
+            return Ok(());
+        }
+        *self.pipe = None;
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "cannot read the child's output with a timeout: the handle is neither a pipe nor a \
+             disk file opened without FILE_FLAG_OVERLAPPED",
+        ))
     }
 
-    /// Reads a synchronous one, if there is something.
+    /// Whether nothing signals that it can be read.
+    fn needs_backoff(&self) -> bool {
+        matches!(self.kind, Kind::SynchronousPipe | Kind::File) && self.pipe.is_some()
+    }
+
+    /// Reads what needs backoff, if it holds data.
     fn look(&mut self) -> io::Result<Read> {
-        if !self.is_synchronous() {
-            return Ok(Read::Nothing);
+        match self.kind {
+            Kind::SynchronousPipe => match self.there()? {
+                0 => Ok(Read::Nothing),
+                there => self.read(there),
+            },
+            Kind::File => self.read_file(),
+            Kind::OverlappedPipe | Kind::Unreadable => Ok(Read::Nothing),
         }
-        match self.there()? {
+    }
+
+    /// Reads a disk file once, from its own position on. At its present end: `Read::Nothing`.
+    fn read_file(&mut self) -> io::Result<Read> {
+        let Some(handle) = &*self.pipe else {
+            return Ok(Read::Nothing);
+        };
+        let mut bytes = [0; MOST / 4];
+        match as_file(handle).read(&mut bytes)? {
             0 => Ok(Read::Nothing),
-            there => self.read(there),
+            read => {
+                self.sink.take(&bytes[..read])?;
+                Ok(Read::Some(read))
+            }
         }
     }
 
@@ -244,11 +305,20 @@ impl<'a, F: AsHandle> Stream<'a, F> {
                 *self.pipe = None;
                 Ok(0)
             }
+            // A socket, which GetFileType reports as a pipe. (The second error is Wine's.)
+            Err(error) if is(&error, ERROR_INVALID_FUNCTION) || is(&error, ERROR_NOT_SUPPORTED) => {
+                self.kind = Kind::Unreadable;
+                self.refuse_unreadable().and(Ok(0))
+            }
             there => there,
         }
     }
 
-    fn drain(&mut self) -> io::Result<()> {
+    fn drain(&mut self, has_exited: bool) -> io::Result<()> {
+        self.refuse_unreadable()?;
+        if self.kind == Kind::File {
+            return self.drain_file(has_exited);
+        }
         self.finish(Finish::CallOff)?;
         // The second time for its end, if nobody holds it.
         for _ in 0..2 {
@@ -259,6 +329,25 @@ impl<'a, F: AsHandle> Stream<'a, F> {
                     Read::Nothing | Read::End => return Ok(()),
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn drain_file(&mut self, has_exited: bool) -> io::Result<()> {
+        let Some(handle) = &*self.pipe else {
+            return Ok(());
+        };
+        let file = as_file(handle);
+        let mut left = file.metadata()?.len();
+        left = left.saturating_sub((&*file).stream_position()?);
+        while left > 0 {
+            match self.read_file()? {
+                Read::Some(read) => left = left.saturating_sub(read as u64),
+                Read::Nothing | Read::End => break,
+            }
+        }
+        if has_exited && self.read_file()? == Read::Nothing {
+            *self.pipe = None;
         }
         Ok(())
     }
@@ -393,6 +482,12 @@ impl Drop for Reading {
             drop(unsafe { Box::from_raw(self.place.as_ptr()) });
         }
     }
+}
+
+fn as_file(handle: &impl AsHandle) -> ManuallyDrop<File> {
+    // SAFETY: the handle is open, as it is borrowed, and the file does not close it, as it is
+    // not dropped. Nobody keeps the file for longer than the handle is borrowed.
+    ManuallyDrop::new(unsafe { File::from_raw_handle(handle.as_handle().as_raw_handle()) })
 }
 
 fn is(error: &io::Error, code: u32) -> bool {

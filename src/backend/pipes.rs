@@ -1,11 +1,15 @@
-//! Unix: the output of a child, read while its exit is waited for.
+//! Unix: reads the output of a child while it waits for the exit.
 //!
-//! `O_NONBLOCK` is not for us to set: it belongs to all who share the pipe. So a pipe is read
-//! when `poll` says that there is something, and where the kernel has a read that does not
-//! wait, by that: somebody else may have been faster.
+//! `O_NONBLOCK` belongs to every process that shares the pipe, so this crate never sets it. It
+//! reads when `poll` says that there is something. Another reader can take that before the
+//! read. So on Linux the read itself does not block either: by `RWF_NOWAIT`, or by an open file
+//! description of our own.
+//!
+//! A stream need not be a pipe: see `Kind`.
 
 use super::{
     poll::{poll_within, revents},
+    reader::{Kind, NOT_POLLED, Reader, Rest, is_hung_up, revents_now},
     sink::{MOST, Sink},
 };
 use crate::deadline::{Deadline, Pace, sleep_until};
@@ -15,19 +19,19 @@ use rustix::{
     io::{Errno, ioctl_fionread},
 };
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     mem::MaybeUninit,
     process::{ChildStderr, ChildStdout},
     time::Duration,
 };
 
-/// Both streams of a child, as far as they are pipes that we hold.
+/// Both streams of a child, as far as the `Child` holds them.
 #[derive(Debug)]
 pub(crate) struct Streams<'a> {
     stdout: Stream<'a, ChildStdout>,
     stderr: Stream<'a, ChildStderr>,
     can_poll: bool,
-    /// When they are read again, where they cannot be polled.
+    /// When to retry the streams that `poll` is of no use for.
     pace: Pace,
 }
 
@@ -49,28 +53,33 @@ impl<'a> Streams<'a> {
         self.can_poll
     }
 
-    /// Reads until there is the event (true), or perhaps is, or the deadline has passed.
+    /// Reads until the event is reported, or may have been (true), or until the deadline.
     pub(crate) fn read(
         &mut self,
         event: Option<BorrowedFd<'_>>,
         deadline: Deadline,
     ) -> io::Result<bool> {
-        deadline.sleep(|longest| match self.can_poll {
-            true => self.poll_and_read(event, longest),
-            false => self.read_and_pause(longest),
+        deadline.sleep(|timeout| {
+            if self.can_poll {
+                self.poll_and_read(event, timeout)
+            } else {
+                self.read_and_pause(timeout)
+            }
         })
     }
 
     fn poll_and_read(
         &mut self,
         event: Option<BorrowedFd<'_>>,
-        longest: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> io::Result<bool> {
-        let fds = [event, self.stdout.fd(), self.stderr.fd()];
-        let [event, stdout, stderr] = match poll(fds, longest) {
+        let retry_after = self.is_suspended().then(|| self.pace.until_due());
+        let timeout = timeout.into_iter().chain(retry_after).min();
+        let fds = [event, self.stdout.fd_to_poll(), self.stderr.fd_to_poll()];
+        let [event, stdout, stderr] = match poll(fds, timeout) {
             Ok(revents) => revents,
             Err(Errno::INTR) => return Err(Errno::INTR.into()),
-            // A sandbox denies it, or the limit of descriptors is below their number.
+            // A sandbox denies poll, or the descriptor limit is below the number of descriptors.
             Err(_) => {
                 self.can_poll = false;
                 return Ok(true);
@@ -78,41 +87,60 @@ impl<'a> Streams<'a> {
         };
         self.stdout.read_if(stdout)?;
         self.stderr.read_if(stderr)?;
-        // Somebody has closed the event, or it is something that macOS does not poll.
+        // The program has closed the event, or macOS cannot poll one of them.
         if (event | stdout | stderr).contains(PollFlags::NVAL) {
             self.can_poll = false;
             return Ok(true);
         }
+        self.retry_suspended()?;
         Ok(!event.is_empty())
     }
 
-    fn read_and_pause(&mut self, longest: Option<Duration>) -> io::Result<bool> {
+    fn is_suspended(&self) -> bool {
+        self.stdout.is_suspended || self.stderr.is_suspended
+    }
+
+    fn retry_suspended(&mut self) -> io::Result<()> {
+        if !self.is_suspended() || !self.pace.is_due() {
+            return Ok(());
+        }
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
-        let (stdout, stderr) = (self.pace).round(|| (stdout.read_on(false), stderr.read_on(false)));
+        let (stdout, stderr) = (self.pace).round(|| (stdout.retry(), stderr.retry()));
+        if !matches!((stdout?, stderr?), (Read::Nothing, Read::Nothing)) {
+            self.pace.restart();
+        }
+        Ok(())
+    }
+
+    fn read_and_pause(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
+        let (stdout, stderr) =
+            (self.pace).round(|| (stdout.read_on(NOT_POLLED), stderr.read_on(NOT_POLLED)));
         match (stdout?, stderr?) {
             (Read::Nothing, Read::Nothing) => {
                 let pause = self.pace.until_due();
-                sleep_until(Deadline::from_timeout(longest).within(pause));
+                sleep_until(Deadline::from_timeout(timeout).within(pause));
             }
             _ => self.pace.restart(),
         }
         Ok(false)
     }
 
-    /// Reads what is there now, and no more: others may go on writing for ever.
-    pub(crate) fn drain(&mut self) -> io::Result<()> {
-        let stdout = self.stdout.drain();
-        self.stderr.drain().and(stdout)
+    /// Reads what the streams hold now, and no more: other processes may write for ever. Once
+    /// the child has exited, that is all that it wrote and that has not been read.
+    pub(crate) fn drain(&mut self, has_exited: bool, deadline: Deadline) -> io::Result<()> {
+        let stdout = self.stdout.drain(has_exited, deadline);
+        self.stderr.drain(has_exited, deadline).and(stdout)
     }
 }
 
-/// Polls those that there are.
+/// Polls those that are `Some`.
 fn poll(
     fds: [Option<BorrowedFd<'_>>; 3],
-    longest: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> Result<[PollFlags; 3], Errno> {
     let Some(first) = fds.iter().flatten().next() else {
-        sleep_until(Deadline::from_timeout(longest));
+        sleep_until(Deadline::from_timeout(timeout));
         return Ok([PollFlags::empty(); 3]);
     };
     // Each of them once: macOS answers for one of the two only.
@@ -123,7 +151,7 @@ fn poll(
         count += 1;
         Some(count - 1)
     });
-    poll_within(&mut polled[..count], longest)?;
+    poll_within(&mut polled[..count], timeout)?;
     Ok(places.map(|place| place.map_or(PollFlags::empty(), |place| polled[place].revents())))
 }
 
@@ -132,8 +160,12 @@ struct Stream<'a, F> {
     /// `None` once it was read to its end.
     pipe: &'a mut Option<F>,
     sink: Sink<'a>,
-    /// Whether there is a read that does not wait. `None`: that is to be seen.
-    has_nowait: Option<bool>,
+    reader: Reader,
+    /// It is at an end that may not be final. `poll` reports such a stream as readable at once,
+    /// for ever, so it is not polled, but retried by a timer.
+    is_suspended: bool,
+    /// Whether the child has exited: then every end is final.
+    has_exited: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +180,9 @@ impl<'a, F: AsFd> Stream<'a, F> {
         Stream {
             pipe,
             sink,
-            has_nowait: None,
+            reader: Reader::default(),
+            is_suspended: false,
+            has_exited: false,
         }
     }
 
@@ -156,188 +190,141 @@ impl<'a, F: AsFd> Stream<'a, F> {
         self.pipe.as_ref().map(F::as_fd)
     }
 
+    fn fd_to_poll(&self) -> Option<BorrowedFd<'_>> {
+        self.fd().filter(|_| !self.is_suspended)
+    }
+
     fn read_if(&mut self, revents: PollFlags) -> io::Result<()> {
         if !revents.is_empty() {
-            self.read_on(!revents.contains(PollFlags::NVAL))?;
+            self.read_on(revents.difference(PollFlags::NVAL))?;
         }
         Ok(())
     }
 
-    /// Reads what is there, and what comes meanwhile, as that saves a `poll` for each; but not
-    /// for ever, so that the clock is looked at. Little at first: there is room in a full pipe
-    /// then, and its writer awake, while the rest is being read.
-    fn read_on(&mut self, is_ready: bool) -> io::Result<Read> {
-        const LITTLE: usize = 8 * 1024;
-        const TIMES: u32 = 16;
-        if self.has_nowait == Some(false) {
-            return self.read(MOST, is_ready);
+    fn retry(&mut self) -> io::Result<Read> {
+        if self.is_suspended {
+            self.read_on(NOT_POLLED)
+        } else {
+            Ok(Read::Nothing)
         }
-        let first = self.read(LITTLE, is_ready)?;
+    }
+
+    /// Reads what the stream holds, and what is written meanwhile, as that saves a `poll` for
+    /// each write; but not for ever, as the deadline must be checked. The first read is small:
+    /// it makes room in a full pipe, so that the writer goes on while we read the rest.
+    fn read_on(&mut self, revents: PollFlags) -> io::Result<Read> {
+        const SMALL: usize = 8 * 1024;
+        const TIMES: u32 = 16;
+        if !self.reader.can_repeat() {
+            return self.read(MOST, revents);
+        }
+        let first = self.read(SMALL, revents)?;
         let mut read = first;
         for doubled in 1..TIMES {
-            if !matches!(read, Read::Some(_)) || self.has_nowait != Some(true) {
+            if !matches!(read, Read::Some(_)) || !self.reader.can_repeat() {
                 break;
             }
-            read = self.read(MOST.min(LITTLE << doubled), false)?;
+            read = self.read(MOST.min(SMALL << doubled), NOT_POLLED)?;
         }
         Ok(first)
     }
 
-    /// Reads once, and does not wait. It is ready if somebody has just said so.
-    fn read(&mut self, most: usize, is_ready: bool) -> io::Result<Read> {
-        let Some(fd) = self.pipe.as_ref().map(F::as_fd) else {
-            return Ok(Read::Nothing);
-        };
-        let has_nowait = &mut self.has_nowait;
-        let read = |room: &mut [MaybeUninit<u8>]| {
-            if *has_nowait != Some(true) && !is_ready && !is_readable(fd)? {
-                return Err(Errno::AGAIN);
-            }
-            if has_nowait.is_none() {
-                let answer = sys::read(fd, room, sys::NO_FLAG);
-                *has_nowait = Some(answer == Err(Errno::OPNOTSUPP));
-                // gVisor minds no flags of pipes. (None read: a sandbox may feign that.)
-                if let Ok(1..) = answer {
-                    return answer;
+    /// Reads once, without blocking. `revents` is what `poll` has just reported.
+    fn read(&mut self, most: usize, mut revents: PollFlags) -> io::Result<Read> {
+        loop {
+            let Some(fd) = self.pipe.as_ref().map(F::as_fd) else {
+                return Ok(Read::Nothing);
+            };
+            self.is_suspended = false;
+            let reader = &mut self.reader;
+            let read = |room: &mut [MaybeUninit<u8>]| reader.read(fd, room, revents);
+            // SAFETY: it returns what the kernel does: how many bytes it has written.
+            let result = unsafe { self.sink.fill(most, read) }?;
+            let is_final = match result {
+                Ok(0) => self.has_exited || reader.ends_for_good(fd, revents),
+                // On Linux: no process has the slave of this terminal open, or had until now.
+                Err(Errno::IO) if is_hung_up(fd) || fd.is_terminal() => self.has_exited,
+                // The peer closed a UNIX socket before it had read all that we sent. What it
+                // sent has been read by then (net/unix/af_unix.c, unix_stream_read_generic).
+                // TCP discards what is under way: there it is an error.
+                Err(Errno::CONNRESET) if reader.kind(fd) == Kind::UnixSocket => true,
+                Ok(read) => return Ok(Read::Some(read)),
+                // If another reader has taken the data, the next read must not block.
+                Err(Errno::INTR) => {
+                    revents = NOT_POLLED;
+                    continue;
                 }
+                // RWF_NOWAIT does not read from the disk.
+                Err(Errno::AGAIN) if reader.is_unread_file(fd, revents) => continue,
+                Err(Errno::AGAIN) => return Ok(Read::Nothing),
+                Err(error) => return Err(error.into()),
+            };
+            if !is_final {
+                self.is_suspended = true;
+                return Ok(Read::Nothing);
             }
-            if *has_nowait == Some(true) {
-                match sys::read(fd, room, sys::NOWAIT) {
-                    Err(Errno::OPNOTSUPP) => *has_nowait = Some(false),
-                    answer => return answer,
-                }
-            }
-            Ok(rustix::io::read(fd, room)?.0.len())
-        };
-        // SAFETY: it answers what the kernel does, which has written so many bytes.
-        let answer = unsafe { self.sink.fill(most, read) }?;
-        match answer {
-            Ok(0) => {
-                *self.pipe = None;
-                Ok(Read::End)
-            }
-            Ok(read) => Ok(Read::Some(read)),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Nothing),
-            // So ends a terminal, on Linux.
-            Err(Errno::IO) if hangs_up(fd) => {
-                *self.pipe = None;
-                Ok(Read::End)
-            }
-            Err(error) => Err(error.into()),
+            *self.pipe = None;
+            return Ok(Read::End);
         }
     }
 
-    fn drain(&mut self) -> io::Result<()> {
-        let Some(fd) = self.fd() else { return Ok(()) };
-        // Without that number, what a pipe has room for, unless root has made it larger.
-        let mut left = ioctl_fionread(fd).map_or(1024 * 1024, |bytes| bytes as usize);
-        while left > 0 {
-            match self.read(MOST, false)? {
-                Read::Some(read) => left = left.saturating_sub(read),
+    fn drain(&mut self, has_exited: bool, deadline: Deadline) -> io::Result<()> {
+        self.has_exited = has_exited;
+        let Some(fd) = self.pipe.as_ref().map(F::as_fd) else {
+            return Ok(());
+        };
+        let Rest { mut bytes, quiet } = if has_exited {
+            self.reader.rest(fd)
+        } else {
+            Rest::available(fd)
+        };
+        let deadline = if quiet.is_zero() {
+            Deadline::Now
+        } else {
+            deadline.within(Rest::LONGEST)
+        };
+        while bytes > 0 {
+            match self.read(MOST, NOT_POLLED)? {
+                Read::Some(read) => bytes = bytes.saturating_sub(read as u64),
+                Read::Nothing if self.gets_more(deadline, quiet) => {}
                 Read::Nothing => break,
                 Read::End => return Ok(()),
             }
         }
-        // To see its end, if nobody else holds it.
+        // To see its end, if no other process holds it.
         loop {
             let Some(fd) = self.fd() else { return Ok(()) };
-            let is_held = match revents(fd, PollFlags::IN, Some(Duration::ZERO)) {
+            let revents = match revents_now(fd, PollFlags::IN) {
                 Ok(revents) if revents.is_empty() => return Ok(()),
-                Ok(revents) => !revents.contains(PollFlags::HUP),
-                Err(_) => true,
+                Ok(revents) => revents.difference(PollFlags::NVAL),
+                Err(_) => NOT_POLLED,
             };
-            match self.read(MOST, false)? {
+            let is_held = !revents.contains(PollFlags::HUP);
+            match self.read(MOST, revents)? {
                 Read::Some(_) if !is_held => {}
                 _ => return Ok(()),
             }
         }
     }
-}
 
-fn hangs_up(fd: BorrowedFd<'_>) -> bool {
-    let revents = revents(fd, PollFlags::empty(), Some(Duration::ZERO));
-    revents.is_ok_and(|revents| revents.contains(PollFlags::HUP))
-}
-
-fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let there = ioctl_fionread(fd);
-    match there {
-        Ok(1..) => return Ok(true),
-        Err(Errno::BADF) => return Err(Errno::BADF),
-        Ok(0) | Err(_) => {}
-    }
-    match revents(fd, PollFlags::IN, Some(Duration::ZERO)) {
-        Ok(revents) => Ok(!revents.is_empty() && !revents.contains(PollFlags::NVAL)),
-        // If nobody tells how much there is, that is no reason to say that all was read.
-        Err(error) if there.is_err() => Err(error),
-        Err(_) => Ok(false),
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod sys {
-    use rustix::{
-        fd::{AsRawFd as _, BorrowedFd},
-        io::Errno,
-    };
-    use std::{io, mem::MaybeUninit};
-
-    /// `RWF_NOWAIT`: for pipes since Linux 6.4.
-    pub(super) const NOWAIT: libc::c_long = 8;
-    /// Not yet, that is. A kernel that minds flags refuses it.
-    pub(super) const NO_FLAG: libc::c_long = 1 << 30;
-
-    /// `preadv2`.
-    pub(super) fn read(
-        fd: BorrowedFd<'_>,
-        into: &mut [MaybeUninit<u8>],
-        flag: libc::c_long,
-    ) -> Result<usize, Errno> {
-        /// The file's own offset, in two halves.
-        const CURRENT: libc::c_long = -1;
-        let vector = libc::iovec {
-            iov_base: into.as_mut_ptr().cast(),
-            iov_len: into.len(),
+    /// Sleeps until there is more to read (true), or it was quiet for that long.
+    fn gets_more(&self, deadline: Deadline, quiet: Duration) -> bool {
+        let Some(fd) = self.fd().filter(|_| !deadline.has_passed()) else {
+            return false;
         };
-        // SAFETY: the one vector is borrowed for as long as the call takes, and so is the room
-        // that it describes, where the kernel writes bytes. (rustix asks for bytes that are
-        // initialized, and older C libraries lack the function.)
-        let read = unsafe {
-            let fd = libc::c_long::from(fd.as_raw_fd());
-            let (preadv2, count): (_, libc::c_long) = (libc::SYS_preadv2, 1);
-            libc::syscall(
-                preadv2,
-                fd,
-                &raw const vector,
-                count,
-                CURRENT,
-                CURRENT,
-                flag,
-            )
-        };
-        match usize::try_from(read) {
-            Ok(read) => Ok(read),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                Err(Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))
+        let deadline = deadline.within(quiet);
+        let polled = deadline.sleep(|timeout| {
+            let revents = revents(fd, PollFlags::IN, timeout)?;
+            if revents.contains(PollFlags::NVAL) {
+                return Err(io::ErrorKind::Unsupported.into());
             }
-        }
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod sys {
-    use rustix::{fd::BorrowedFd, io::Errno};
-    use std::mem::MaybeUninit;
-
-    pub(super) const NOWAIT: () = ();
-    pub(super) const NO_FLAG: () = ();
-
-    pub(super) fn read(
-        _: BorrowedFd<'_>,
-        _: &mut [MaybeUninit<u8>],
-        (): (),
-    ) -> Result<usize, Errno> {
-        Err(Errno::NOSYS)
+            Ok(!revents.is_empty())
+        });
+        polled.unwrap_or_else(|_| {
+            // A sandbox denies poll, or macOS cannot poll this device.
+            let has_some = || Ok::<_, Errno>(ioctl_fionread(fd)?.gt(&0).then_some(()));
+            let found = deadline.poll(&mut Pace::default(), has_some);
+            found.is_ok_and(|found| found.is_some())
+        })
     }
 }
