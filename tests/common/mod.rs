@@ -361,7 +361,17 @@ pub fn helper(command: &str) -> Helper {
 }
 
 pub fn spawn(command: &mut Command) -> Helper {
-    Helper(command.spawn().unwrap())
+    // Wine 8 fails to start about one process of five thousand, with ERROR_INTERNAL_ERROR.
+    const INTERNAL_ERROR: i32 = 1359;
+    for _ in 0..10 {
+        match command.spawn() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => {
+                let _ = writeln!(io::stderr(), "Wine did not start a process: {error}");
+            }
+            spawned => return Helper(spawned.unwrap()),
+        }
+    }
+    panic!("Wine starts no process");
 }
 
 pub fn helper_command(command: &str) -> Command {
