@@ -122,7 +122,7 @@ pub trait ChildExt: sealed::Sealed {
     ///   the child can open the terminal again, and write more to the file.
     /// - A socket must be a stream socket. Over TCP, output can still be under way when the
     ///   child exits. If other processes hold the connection open, this call then waits until
-    ///   nothing has arrived for 300 ms, for at most 3 seconds, and not beyond the deadline.
+    ///   nothing has arrived for 300 ms, for at most 3 seconds each, and not beyond the deadline.
     /// - On Windows, a file must have been opened without `FILE_FLAG_OVERLAPPED`. What is neither
     ///   a file nor a pipe, such as a console or a socket, becomes `None`, with one error of the
     ///   kind [`InvalidInput`](io::ErrorKind::InvalidInput).
@@ -288,7 +288,8 @@ pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
     let status = match process.child_state() {
         // `child` can have a status from before. Then this is another child of ours, which has
         // got the same pid. It keeps the pid while it is not reaped, so asking reaps no other.
-        Some(ChildState::Running | ChildState::Exited(_)) => child.try_wait(),
+        // If std fails, the process can still be waited for, and killed.
+        Some(ChildState::Running | ChildState::Exited(_)) => Ok(child.try_wait().unwrap_or(None)),
         // That would consume the stop, which is for us as the tracer to handle.
         Some(ChildState::Stopped) => Ok(None),
         Some(ChildState::NotOurs) => match probe::try_wait_unless_reused(child) {

@@ -23,7 +23,7 @@ impl Process {
     /// Waits until the process has exited, without blocking the thread.
     ///
     /// Uses the runtime's reactor (on Windows, the system's thread pool), or its timer if the
-    /// process is polled. Starts no thread, except while tokio's clock is paused.
+    /// process is polled. Starts no thread, unless tokio's clock is or was paused.
     ///
     /// For a timeout, use [`tokio::time::timeout`]. If the future is dropped, nothing is
     /// lost, and you can call this again. Any number of tasks can await one process.

@@ -172,8 +172,16 @@ impl WaitSet {
             // It is among the events.
             Ok(None) | Err(_) => self.record_events(),
         }
-        let entry = self.members.get(&pid.get());
-        entry.is_some_and(|entry| entry.means.zombie_is_reaped())
+        let Some(entry) = self.members.get(&pid.get()) else {
+            return false;
+        };
+        let is_reaped = entry.means.zombie_is_reaped();
+        if is_reaped {
+            // It is not among the events if a sandbox denies waiting for them.
+            let exit = entry.exit_after_reap();
+            self.record_exit(pid.get(), exit);
+        }
+        is_reaped
     }
 
     /// Removes the process `pid` without reporting it. Returns `false` if it was not in the

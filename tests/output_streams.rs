@@ -9,7 +9,7 @@ use common::{
     output::{FULL, pattern},
     spawn,
 };
-use procwait::{Captured, ChildExt as _, wait_pid};
+use procwait::{Captured, ChildExt as _, Process, wait_pid};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
@@ -104,6 +104,35 @@ mod terminals {
             assert!(child.stdout.is_some());
             drop(held);
         }
+    }
+
+    /// The first read takes all, so that the other stream has nothing, although it was polled.
+    #[test]
+    fn one_terminal_in_place_of_both_streams_does_not_delay_the_deadline() {
+        let test = "one_terminal_in_place_of_both_streams_does_not_delay_the_deadline";
+        let Some((master, slave)) = terminal(test) else {
+            return;
+        };
+        let (command, _input) = shell_with_input("echo x; read line");
+        let stderr = master.try_clone().unwrap();
+        let mut child = spawn_with_stdout(command, master, slave);
+        child.stderr = Some(stderr.into());
+        // A read that blocks would end when the child is killed.
+        let process = Process::open(child.id()).unwrap();
+        let killer = thread::spawn(move || {
+            if process.wait_timeout(LONG / 4).unwrap().is_none() {
+                process.kill().unwrap();
+            }
+        });
+        let mut captured = Captured::default();
+        while captured.stdout.len() + captured.stderr.len() < 3 {
+            let status = child.output_timeout(&mut captured, SHORT).unwrap();
+            assert_eq!(status, None, "it was killed");
+        }
+        child.kill().unwrap();
+        killer.join().unwrap();
+        child.output_timeout(&mut captured, LONG).unwrap().unwrap();
+        assert_eq!([captured.stdout, captured.stderr].concat(), b"x\r\n");
     }
 
     #[test]
@@ -461,6 +490,23 @@ fn file_is_read_until_the_exit() {
     assert!(status.unwrap().success());
     assert_eq!(captured.stdout, b"first\nagain\nlast\n");
     assert!(child.stdout.is_none());
+}
+
+/// A running child can have written any amount: a call does not read on for ever.
+#[test]
+fn backlog_of_a_file_does_not_delay_the_deadline() {
+    const SIZE: u64 = 1024 * 1024 * 1024;
+    let (_temporary, ours, theirs) = Temporary::new("backlog_of_a_file");
+    theirs.set_len(SIZE).unwrap(); // It takes no space.
+    let (command, _input) = shell_with_input("read line");
+    let mut child = spawn_with_stdout(command, ours, theirs);
+    let mut captured = Captured::with_limit(0);
+    let status = child.output_timeout(&mut captured, Duration::ZERO).unwrap();
+    assert_eq!(status, None);
+    assert!((1..SIZE / 10).contains(&captured.discarded()));
+    child.kill().unwrap();
+    child.output_timeout(&mut captured, LONG).unwrap().unwrap();
+    assert_eq!(captured.discarded(), SIZE);
 }
 
 #[test]

@@ -349,6 +349,37 @@ fn polled_member_keeps_its_exit_when_the_pid_is_reused_at_once() {
     });
 }
 
+/// The exit of the reaped process is recorded, also where no event can be had.
+#[test]
+fn set_reports_both_processes_without_ppoll() {
+    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+        let test = "set_reports_both_processes_without_ppoll";
+        let deny = |_| Reply::Fail(libc::EPERM);
+        let tested = intercept(&[libc::SYS_ppoll], deny, || {
+            set_next_pid(next_free_pid());
+            let mut old = helper("wait 7");
+            let pid = old.id();
+            let mut set = WaitSet::new();
+            set.insert(pid).unwrap();
+            assert_eq!(old.wait().unwrap().code(), Some(7));
+            set_next_pid(pid);
+            let mut new = helper("wait 8");
+            assert_eq!(new.id(), pid);
+            assert!(set.insert(pid).unwrap(), "the new process");
+            assert_eq!(set.len(), 2);
+            let (_, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+            assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
+            drop(new.stdin.take());
+            let (_, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+            assert_eq!(exit.code(), Some(8));
+            new.wait().unwrap();
+        });
+        if let Err(error) = tested {
+            skip(test, &format!("seccomp with a supervisor: {error}"));
+        }
+    });
+}
+
 /// A `Child` that std has reaped keeps its status, whichever process has its pid.
 #[test]
 fn finished_child_keeps_its_status_when_another_child_has_its_pid() {

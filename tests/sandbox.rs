@@ -203,6 +203,24 @@ fn a_command_whose_output_nothing_tells_of_is_killed_and_reaped() {
     });
 }
 
+/// std cannot reap it then, but that is no reason to leave it running, and its status is known.
+#[test]
+fn command_is_killed_at_the_timeout_without_wait4() {
+    common::alone(|| {
+        in_a_sandbox(&[libc::SYS_wait4], libc::EPERM, |_| {
+            let output = common::helper_command("ignore-stdin").output_timeout(SHORT);
+            let output = output.unwrap();
+            assert!(output.timed_out);
+            assert_eq!(output.status.code(), None);
+        });
+        let status = nix::sys::wait::waitpid(None, None).unwrap();
+        assert!(matches!(
+            status,
+            nix::sys::wait::WaitStatus::Signaled(_, nix::sys::signal::Signal::SIGKILL, _)
+        ));
+    });
+}
+
 #[test]
 fn ended_pipes_of_a_polled_child_cost_no_more_than_polling() {
     in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {

@@ -85,8 +85,13 @@ impl<'a> Streams<'a> {
                 return Ok(true);
             }
         };
-        self.stdout.read_if(stdout)?;
-        self.stderr.read_if(stderr)?;
+        let has_read = self.stdout.read_if(stdout)?;
+        if has_read && !stderr.is_empty() && self.stderr.reader.may_block() {
+            // Both can be the same terminal, of which the first read has taken all.
+            self.stderr.read_on(NOT_POLLED)?;
+        } else {
+            self.stderr.read_if(stderr)?;
+        }
         // The program has closed the event, or macOS cannot poll one of them.
         if (event | stdout | stderr).contains(PollFlags::NVAL) {
             self.can_poll = false;
@@ -194,11 +199,13 @@ impl<'a, F: AsFd> Stream<'a, F> {
         self.fd().filter(|_| !self.is_suspended)
     }
 
-    fn read_if(&mut self, revents: PollFlags) -> io::Result<()> {
-        if !revents.is_empty() {
-            self.read_on(revents.difference(PollFlags::NVAL))?;
+    /// Whether it has read anything.
+    fn read_if(&mut self, revents: PollFlags) -> io::Result<bool> {
+        if revents.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        let read = self.read_on(revents.difference(PollFlags::NVAL))?;
+        Ok(matches!(read, Read::Some(_)))
     }
 
     fn retry(&mut self) -> io::Result<Read> {
@@ -264,6 +271,7 @@ impl<'a, F: AsFd> Stream<'a, F> {
                 return Ok(Read::Nothing);
             }
             *self.pipe = None;
+            self.reader = Reader::default(); // It can hold another descriptor of the pipe.
             return Ok(Read::End);
         }
     }
@@ -276,7 +284,8 @@ impl<'a, F: AsFd> Stream<'a, F> {
         let Rest { mut bytes, quiet } = if has_exited {
             self.reader.rest(fd)
         } else {
-            Rest::available(fd)
+            // A file can hold any amount, and the deadline has passed or is about to.
+            Rest::available(fd).at_most(Rest::IN_OTHERS)
         };
         let deadline = if quiet.is_zero() {
             Deadline::Now

@@ -85,12 +85,19 @@ impl Rest {
     /// More than a terminal has: on Linux 4 KiB (drivers/tty/n_tty.c, N_TTY_BUF_SIZE) and about
     /// twice 8 KiB behind them (drivers/tty/pty.c, tty_buffer_set_limit). Also what a pipe has at
     /// most (pipe(7), pipe-max-size), unless root has made it larger.
-    const IN_OTHERS: u64 = 1024 * 1024;
+    pub(super) const IN_OTHERS: u64 = 1024 * 1024;
 
     pub(super) fn available(fd: BorrowedFd<'_>) -> Rest {
         Rest {
             bytes: ioctl_fionread(fd).unwrap_or(Rest::IN_OTHERS),
             quiet: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn at_most(self, bytes: u64) -> Rest {
+        Rest {
+            bytes: self.bytes.min(bytes),
+            ..self
         }
     }
 
@@ -153,14 +160,19 @@ impl Reader {
         !matches!(self.method, Method::None)
     }
 
+    /// Whether a read that was not polled for just now could block.
+    pub(super) fn may_block(&self) -> bool {
+        matches!(self.method, Method::Unknown | Method::None)
+    }
+
     pub(super) fn read(
         &mut self,
         fd: BorrowedFd<'_>,
         room: &mut [MaybeUninit<u8>],
         revents: PollFlags,
     ) -> Result<usize, Errno> {
-        let may_block = matches!(self.method, Method::Unknown | Method::None);
-        if may_block && revents.is_empty() && !is_readable(fd)? {
+        let is_unchecked = |reader: &Reader| reader.may_block() && revents.is_empty();
+        if is_unchecked(self) && !is_readable(fd)? {
             return Err(Errno::AGAIN);
         }
         if let Method::Unknown = self.method {
@@ -177,7 +189,12 @@ impl Reader {
         }
         if let Method::Flag = self.method {
             match sys::read(fd, room, sys::NOWAIT) {
-                Err(Errno::OPNOTSUPP) => self.method = self.without_flag(fd),
+                Err(Errno::OPNOTSUPP) => {
+                    self.method = self.without_flag(fd);
+                    if is_unchecked(self) && !is_readable(fd)? {
+                        return Err(Errno::AGAIN);
+                    }
+                }
                 result => return result,
             }
         }
@@ -239,18 +256,12 @@ pub(super) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
     revents.is_ok_and(|revents| revents.contains(PollFlags::HUP))
 }
 
+/// By `poll`, as FIONREAD of a UNIX socket also counts an out-of-band byte, which `read` does not
+/// return. By FIONREAD where `poll` is denied, and for what macOS cannot poll.
 fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let available = ioctl_fionread(fd);
-    match available {
-        Ok(1..) => return Ok(true),
-        Err(Errno::BADF) => return Err(Errno::BADF),
-        Ok(0) | Err(_) => {}
-    }
     match revents_now(fd, PollFlags::IN) {
-        Ok(revents) => Ok(!revents.is_empty() && !revents.contains(PollFlags::NVAL)),
-        // If both calls are denied, nothing says that all was read.
-        Err(error) if available.is_err() => Err(error),
-        Err(_) => Ok(false),
+        Ok(revents) if !revents.contains(PollFlags::NVAL) => Ok(!revents.is_empty()),
+        _ => Ok(ioctl_fionread(fd)? > 0),
     }
 }
 

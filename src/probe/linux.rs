@@ -127,10 +127,12 @@ impl View {
 
     /// For a process that has exited: whether it has been reaped. False if that is not known.
     pub(crate) fn zombie_is_reaped(&self) -> bool {
-        match &self.file {
-            Some(file) => file.read() == Err(Errno::SRCH),
-            None if exists(self.pid) == Some(false) => true,
-            None => {
+        match self.file.as_ref().map(StatFile::read) {
+            Some(Ok(_)) => false,
+            Some(Err(Errno::SRCH)) => true,
+            // In gVisor, reading the file of a reaped process fails with EAGAIN.
+            _ if exists(self.pid) == Some(false) => true,
+            _ => {
                 let now = StatFile::open(self.pid).and_then(|file| file.read());
                 let mark = self.mark.filter(|mark| mark.is_comparable());
                 mark.zip(now.ok())

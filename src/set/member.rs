@@ -76,6 +76,15 @@ impl Entry {
         }
     }
 
+    /// How it has exited, if its process has been reaped.
+    pub(super) fn exit_after_reap(&self) -> Exit {
+        let exit = match &self.means {
+            Means::Event(member) => member.exit(None).ok().flatten(),
+            Means::Polling(..) | Means::Exited(..) => self.exit().ok().flatten(),
+        };
+        exit.unwrap_or(Exit::UNKNOWN)
+    }
+
     pub(super) fn has_exited(&self, pid: Pid, events: &Events) -> Result<bool, Error> {
         let (call, seen) = match &self.means {
             Means::Event(member) => (

@@ -32,7 +32,7 @@ use crate::{
     pid::Pid,
     probe::{
         descriptors::above_standard_streams,
-        process_table::{is_exiting_for, is_strangers, mark, plays},
+        process_table::{is_exiting_for, is_strangers, is_zombie, mark, plays},
     },
 };
 use rustix::{
@@ -373,6 +373,9 @@ fn attach(raw: process::Pid, flags: ProcessEvents) -> Result<(PidFd, bool)> {
     // An exit that is lost is one that the process table shows at once: were it hidden as well,
     // no wait could end, and FreeBSD's kernel hides none that it loses.
     let is_lost = has_exited && plays("in-flux") && LOST.lock().unwrap().insert(raw);
+    if is_lost {
+        is_zombie(mark(pid)); // It may have been shown as exiting since an earlier registration.
+    }
     match system() {
         System::DragonFly => {}
         System::FreeBsd if has_exited && !is_lost => {

@@ -46,6 +46,13 @@ pub(crate) fn is_exiting_for(mark: Option<Mark>, time: Duration) -> bool {
     mark.is_some_and(|mark| now < *EXITING.lock().unwrap().entry(mark).or_insert(now + time))
 }
 
+/// From now on, the process table shows it as a zombie.
+pub(crate) fn is_zombie(mark: Option<Mark>) {
+    if let Some(mark) = mark {
+        EXITING.lock().unwrap().insert(mark, Instant::now());
+    }
+}
+
 /// Of one that has exited: if it is not known to be exiting, it is seen to be a zombie.
 fn is_exiting(mark: Option<Mark>) -> bool {
     is_exiting_for(mark, Duration::ZERO)
