@@ -9,7 +9,7 @@ use common::{
     output::{FULL, pattern},
     spawn,
 };
-use procwait::{Captured, ChildExt as _, Process, wait_pid};
+use procwait::{Captured, ChildExt as _, wait_pid};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
@@ -56,6 +56,7 @@ fn assert_sleeps(child: &mut Helper, captured: &mut Captured) {
 mod terminals {
     use super::*;
     use common::output::Left;
+    use procwait::Process;
     use rustix::{
         event::{PollFd, PollFlags, poll},
         fs::{Mode, OFlags, open},
