@@ -238,12 +238,17 @@ fn standard_streams_can_be_closed_and_put_back() {
 fn polling_ends_under_signals_faster_than_the_timer_slack() {
     alone(|| {
         let slack: nix::libc::c_ulong = 100_000_000; // in nanoseconds
+        let _flood = SignalFlood::new();
+        // SAFETY: takes numbers. It is for this thread, and those that it starts from
+        // now on: the sender of the signals is there already.
+        if unsafe { nix::libc::prctl(nix::libc::PR_SET_TIMERSLACK, slack) } == -1 {
+            return common::skip(
+                "polling_ends_under_signals_faster_than_the_timer_slack",
+                "timer slack (gVisor has none)",
+            );
+        }
         let mut child = helper("ignore-stdin");
         let process = Process::open_with(child.id(), Backend::Polling).unwrap();
-        let _flood = SignalFlood::new();
-        // SAFETY: takes numbers. It is for this thread, and those that it starts from now on.
-        let set = unsafe { nix::libc::prctl(nix::libc::PR_SET_TIMERSLACK, slack) };
-        assert_eq!(set, 0);
         let timeout = Duration::from_millis(100);
         under_signals(timeout, || process.wait_timeout(timeout).unwrap());
         child.kill().unwrap();
