@@ -249,7 +249,8 @@ fn polling_ends_under_signals_faster_than_the_timer_slack() {
         }
         let mut child = helper("ignore-stdin");
         let process = Process::open_with(child.id(), Backend::Polling).unwrap();
-        let timeout = Duration::from_millis(100);
+        // Long enough for many signals in an emulated machine, too.
+        let timeout = Duration::from_secs(1);
         under_signals(timeout, || process.wait_timeout(timeout).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
