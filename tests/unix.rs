@@ -6,7 +6,7 @@ mod common;
 
 use common::{LONG, SHORT, alone, held, helper, helper_command, spawn};
 use nix::{
-    sys::pthread::{pthread_kill, pthread_self},
+    sys::pthread::{Pthread, pthread_kill, pthread_self},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction},
     sys::wait::{WaitPidFlag, WaitStatus, waitpid},
     unistd::Pid,
@@ -156,10 +156,11 @@ impl SignalFlood {
         // SAFETY: the handler does nothing but add to an atomic number. There is no SA_RESTART.
         unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
         let ends = Arc::new(AtomicBool::new(false));
-        let (target, has_ended) = (pthread_self(), ends.clone());
+        // A pointer in musl, which does not go to another thread.
+        let (target, has_ended) = (pthread_self() as usize, ends.clone());
         let sender = thread::spawn(move || {
             while !has_ended.load(Ordering::Relaxed) {
-                pthread_kill(target, Signal::SIGALRM).unwrap();
+                pthread_kill(target as Pthread, Signal::SIGALRM).unwrap();
                 thread::sleep(Duration::from_micros(50));
             }
         });
