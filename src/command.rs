@@ -135,11 +135,10 @@ fn run(
             output::drain(child, captured, true, deadline)?;
             return Ok((status?, false));
         }
-        Ok(Opened::Exiting) => loop {
-            if let Some(status) = child::output(child, captured, Deadline::Never)? {
-                return Ok((status, false));
-            }
-        },
+        Ok(Opened::Exiting) => {
+            let status = until_reaped(|| child::output(child, captured, Deadline::Never))?;
+            return Ok((status, false));
+        }
         Err(error) => {
             if let Ok(None) = probe::try_wait(child) {
                 let _ = child.kill();
@@ -160,21 +159,21 @@ fn run(
             _ => Err(refused.into()),
         };
     }
-    let killed = in_time.and_then(|_| read_and_reap(child, &process, captured));
+    let killed = in_time.and_then(|_| {
+        until_reaped(|| child::output_of(child, &process, captured, Deadline::Never))
+    });
     if killed.is_err() {
         let _ = reap(child, &process);
     }
     Ok((killed?, true))
 }
 
-/// Reads the rest of the output of a killed child, and reaps it.
-fn read_and_reap(
-    child: &mut Child,
-    process: &Process,
-    captured: &mut Captured,
+/// Repeats a read of the rest of the output until it has also reaped the child.
+fn until_reaped(
+    mut read: impl FnMut() -> io::Result<Option<ExitStatus>>,
 ) -> io::Result<ExitStatus> {
     loop {
-        if let Some(status) = child::output_of(child, process, captured, Deadline::Never)? {
+        if let Some(status) = read()? {
             return Ok(status);
         }
     }

@@ -239,9 +239,10 @@ impl Member {
 
     /// How it has exited, if it has, without any event.
     pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        match self.0.wait(Deadline::Now)? {
-            true => self.0.exit(),
-            false => Ok(None),
+        if self.0.wait(Deadline::Now)? {
+            self.0.exit()
+        } else {
+            Ok(None)
         }
     }
 

@@ -49,9 +49,10 @@ impl Handle {
             0 => matches!(probe::sight(pid)?, Sight::Seen { .. }),
             opened => opened == pid.get(),
         };
-        match is_this {
-            true => Ok(Handle { handle, pid }),
-            false => Err(io::ErrorKind::NotFound.into()),
+        if is_this {
+            Ok(Handle { handle, pid })
+        } else {
+            Err(io::ErrorKind::NotFound.into())
         }
     }
 
@@ -98,9 +99,10 @@ impl Handle {
             return Ok(());
         };
         // So it is of one that is ending already, whose code is known by then.
-        match self.code().is_some_and(|code| code != STILL_ACTIVE as u32) {
-            true => Ok(()),
-            false => Err(denied),
+        if self.code().is_some_and(|code| code != STILL_ACTIVE as u32) {
+            Ok(())
+        } else {
+            Err(denied)
         }
     }
 

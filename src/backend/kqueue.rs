@@ -321,9 +321,10 @@ struct LastWord {
 
 impl LastWord {
     fn new() -> io::Result<LastWord> {
-        let end = match rules::has_user_events(system()) {
-            true => None,
-            false => Some(above_standard_streams(UnixStream::pair()?.0.into())?),
+        let end = if rules::has_user_events(system()) {
+            None
+        } else {
+            Some(above_standard_streams(UnixStream::pair()?.0.into())?)
         };
         Ok(LastWord { end })
     }

@@ -264,7 +264,6 @@ pub(crate) fn child_state_of_pidfd(
 }
 
 /// To the process of a pidfd, or of a directory in /proc.
-/// To the process of a pidfd, or of a directory in /proc.
 #[cfg(target_os = "linux")]
 pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let (no_info, no_flags) = (ptr::null::<libc::siginfo_t>(), 0);
