@@ -5,6 +5,13 @@
 mod common;
 #[path = "common/runtimes.rs"]
 mod runtimes;
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
+#[path = "common/seccomp.rs"]
+mod seccomp;
 
 use common::{
     alone, assert_code, cpu_clock_counts_ticks, held, helper, helper_command, skip, spawn,
@@ -274,23 +281,12 @@ fn wait_that_moves_to_another_runtime_leaves_no_descriptor_behind() {
     target_arch = "riscv64"
 ))]
 fn wait_completes_under_a_paused_clock_where_threads_are_denied() {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-    let deny_threads = || {
-        let calls = [nix::libc::SYS_clone, nix::libc::SYS_clone3];
-        let filter = SeccompFilter::new(
-            calls.map(|call| (call, vec![])).into(),
-            SeccompAction::Allow,
-            SeccompAction::Errno(nix::libc::EAGAIN as u32),
-            std::env::consts::ARCH.try_into().unwrap(),
-        );
-        let program: BpfProgram = filter.unwrap().try_into().unwrap();
-        apply_filter(&program).unwrap();
-    };
+    use nix::libc::{EAGAIN, SYS_clone, SYS_clone3};
     alone(|| {
         let mut child = helper("wait 7");
         let process = Process::open_with(child.id(), Backend::Polling).unwrap();
         let exit = tokio_with_paused_clock().block_on(in_time(async {
-            deny_threads();
+            seccomp::deny(&[SYS_clone, SYS_clone3], EAGAIN);
             let mut wait = On::TokioOfOneThread.wait(&process);
             let is_pending = async { panic!("too early: {:?}", (&mut wait).await) };
             let share = share_of_a_core(Duration::from_secs(1), is_pending).await;

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Grandchild, LONG, SHORT, alone, fork_with, held, helper, ready_helper};
+use common::{Grandchild, LONG, SHORT, alone, fork_with, has_pidfd, held, helper, ready_helper};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     signal::{SigHandler, Signal, kill},
@@ -28,12 +28,6 @@ use std::{
     thread,
     time::Duration,
 };
-
-/// Whether this kernel has pidfds and lets us have them.
-fn has_pidfd() -> bool {
-    let process = Process::open(std::process::id()).unwrap();
-    process.backend() == Backend::PidFd
-}
 
 #[test]
 fn the_event_backend_is_a_pidfd() {

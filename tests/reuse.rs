@@ -3,39 +3,25 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+#[path = "common/own_pids.rs"]
+mod own_pids;
 
-use common::{Grandchild, Helper, SHORT, helper, in_namespaces, plays, skip};
+use common::{Grandchild, Helper, SHORT, helper, plays, skip};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
 use procwait::{Backend, Process, WaitSet, wait_pid};
 use std::{fs, process::Command, time::Duration};
-
-/// A pid namespace of its own, as its root: there the next pid can be chosen.
-const OWN_PIDS: [&str; 5] = [
-    "--user",
-    "--map-root-user",
-    "--pid",
-    "--fork",
-    "--mount-proc",
-];
-const CHOOSABLE: &str = "test -w /proc/sys/kernel/ns_last_pid";
 
 /// Starts the helper under this pid.
 fn helper_with_pid(pid: u32, command: &str) -> Helper {
     loop {
-        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        set_next_pid(pid);
         let helper = helper(command);
         // A thread may have been quicker.
         if helper.id() == pid {
             return helper;
         }
     }
-}
-
-/// The 22nd field of `stat`, which polling has to go by: hundredths of a second.
-fn start_time(pid: u32) -> String {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    fields.split_whitespace().nth(19).unwrap().to_owned()
 }
 
 /// Ends and reaps a helper, and gives its pid to another, which is running.
@@ -52,7 +38,7 @@ fn reuse(mut old: Helper) -> Helper {
 
 #[test]
 fn the_old_ones_exit_and_never_the_new_ones() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let pid = old.id();
         let processes = [
@@ -77,7 +63,7 @@ fn the_old_ones_exit_and_never_the_new_ones() {
 
 #[test]
 fn polled_while_the_new_one_is_a_zombie() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let process = Process::open_with(old.id(), Backend::Polling).unwrap();
         let mut new = reuse(old);
@@ -94,7 +80,7 @@ fn polled_while_the_new_one_is_a_zombie() {
 
 #[test]
 fn a_strangers_number_that_becomes_a_childs() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let mut old = Grandchild::new("wait 7");
         let pid = old.pid;
         let process = Process::open_with(pid, Backend::Polling).unwrap();
@@ -116,7 +102,7 @@ fn a_strangers_number_that_becomes_a_childs() {
 /// A code of 0 is a code.
 #[test]
 fn success_is_not_looked_up_by_the_number() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let mut old = helper("wait 0");
         let pid = old.id();
         let process = Process::open(pid).unwrap();
@@ -140,7 +126,7 @@ fn success_is_not_looked_up_by_the_number() {
 /// The set has both: the exit of one is not reported yet when the other is inserted.
 #[test]
 fn set_reports_both_processes_that_have_had_a_pid() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         for reports_other_first in [false, true] {
             let (old, mut other) = (helper("wait 7"), helper("wait 0"));
             let pid = old.id();
@@ -181,7 +167,7 @@ fn set_reports_both_processes_that_have_had_a_pid() {
 
 #[test]
 fn set_keeps_the_pid_of_a_zombie_and_of_no_process() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let mut old = helper("wait 7");
         let pid = old.id();
         let mut set = WaitSet::new();
@@ -199,7 +185,7 @@ fn set_keeps_the_pid_of_a_zombie_and_of_no_process() {
 
 #[test]
 fn set_removes_and_signals_by_pid_after_reuse() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let pid = old.id();
         let mut set = WaitSet::new();
@@ -219,7 +205,7 @@ fn set_removes_and_signals_by_pid_after_reuse() {
 
 #[test]
 fn removed_from_a_set_with_news_on_their_way() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let (old, mut other) = (helper("wait 7"), helper("exit 0"));
         let pid = old.id();
         let mut set = WaitSet::new();
@@ -250,7 +236,7 @@ fn removed_from_a_set_with_news_on_their_way() {
 /// how the new one exited would be a guess.
 #[test]
 fn opened_without_descriptors() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         for is_seen_before in [true, false] {
             let old = helper("wait 7");
@@ -284,7 +270,7 @@ fn opened_without_descriptors() {
 /// just that somebody has its number.
 #[test]
 fn not_taken_for_the_old_one_when_proc_has_gone() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let pid = old.id();
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -316,7 +302,7 @@ fn not_taken_for_the_old_one_when_proc_has_gone() {
 /// of a second are one: an open file tells them apart.
 #[test]
 fn given_away_at_once() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let mut same = 0;
         for _ in 0..50 {
             let mut old = helper("wait 7");
@@ -341,7 +327,7 @@ fn given_away_at_once() {
 /// Whoever has the number by then.
 #[test]
 fn the_next_bearer_of_the_pid_is_not_killed() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         for (at_first, later) in [(soft, soft), (0, soft), (soft, 0), (0, 0)] {
             let old = helper("wait 7");
@@ -382,7 +368,7 @@ fn the_next_bearer_of_the_pid_is_not_killed() {
 #[cfg(kqueue_on_linux)]
 fn nothing_is_left_of_the_last_bearer() {
     use common::{LONG, Told, with_habit};
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         // One whose exit was lost while it was registered.
         let mut set = WaitSet::new();
         let mut old = Grandchild::new("wait 7");

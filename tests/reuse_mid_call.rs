@@ -14,8 +14,12 @@
 mod common;
 #[path = "common/intercept.rs"]
 mod intercept;
+#[path = "common/own_pids.rs"]
+mod own_pids;
+#[path = "common/seccomp.rs"]
+mod seccomp;
 
-use common::{Grandchild, Helper, LONG, SHORT, alone, helper, helper_command, in_namespaces, skip};
+use common::{Grandchild, Helper, LONG, SHORT, alone, has_pidfd, helper, helper_command, skip};
 use intercept::{Call, Reply, intercept};
 use nix::{
     libc,
@@ -25,22 +29,13 @@ use nix::{
     },
     unistd::Pid,
 };
-use procwait::{Backend, Captured, ChildExt as _, CommandExt as _, Error, Process, WaitSet};
+use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
+use procwait::{Captured, ChildExt as _, CommandExt as _, Error, Process, WaitSet};
 use std::{
     fs, mem,
     sync::atomic::{AtomicU32, Ordering},
     time::Instant,
 };
-
-/// A pid namespace of its own, as its root: there the next pid can be chosen.
-const OWN_PIDS: [&str; 5] = [
-    "--user",
-    "--map-root-user",
-    "--pid",
-    "--fork",
-    "--mount-proc",
-];
-const CHOOSABLE: &str = "test -w /proc/sys/kernel/ns_last_pid";
 
 /// What the crate asks the kernel for.
 const CALLS: &[i64] = &[
@@ -84,11 +79,6 @@ fn next_free_pid() -> u32 {
 }
 
 const KINDS: [Kind; 3] = [Kind::Child, Kind::ExitedChild, Kind::NonChild];
-
-/// The next pid that the kernel gives, if it is free.
-fn set_next_pid(pid: u32) {
-    fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
-}
 
 /// Kills and reaps a child, and gives its pid to another process.
 fn replace(pid: u32, kind: Kind) -> Successor {
@@ -141,21 +131,22 @@ impl Successor {
     }
 }
 
-/// Runs `body` once for each system call that it makes, and each kind of successor: before
-/// that call, the pid gets another process. `check` gets what `body` returned. `open` is the
-/// first call to be counted, if it is not the first one anyway.
+/// Runs `body` once for each system call that it makes, and each kind of successor, by pidfd
+/// and polled: before that call, the pid gets another process. `check` gets what `body` returned,
+/// and whether it polled. If `start` starts no process, `body` does, and its calls are counted
+/// from the opening of that process.
 ///
 /// Not tested is what nothing can prevent: that another child of ours has the pid before the
 /// child was opened, and that std's `wait4` of a child goes by the pid, just after a check.
 fn at_each_call<T: Send>(
     test: &str,
-    polls: bool,
     verifies_child: bool,
     start: impl Fn() -> Option<Helper>,
     body: impl Fn(Option<&mut Helper>) -> T + Sync,
-    check: impl Fn(T, Kind, &str),
+    check: impl Fn(T, bool, &str),
 ) {
-    for kind in KINDS {
+    let each = KINDS.into_iter();
+    for (kind, polls) in each.flat_map(|kind| [(kind, false), (kind, true)]) {
         for n in 1.. {
             set_next_pid(next_free_pid());
             let mut old = start();
@@ -185,16 +176,15 @@ fn at_each_call<T: Send>(
                 }
                 Reply::Continue
             };
-            let result = match intercept(CALLS, reply, || body(old.as_mut())) {
-                Ok(result) => result,
-                Err(error) => return skip(test, &format!("seccomp with a supervisor: {error}")),
+            let Some(result) = intercept(test, CALLS, reply, || body(old.as_mut())) else {
+                return;
             };
             let numbers: Vec<i64> = calls.iter().map(|call| call.number).collect();
             let context =
                 format!("{test}: {kind:?} before call {n} of {numbers:?}, polls: {polls}");
             let is_last = n > calls.len();
             if let Some(successor) = successor {
-                check(result, kind, &context);
+                check(result, polls, &context);
                 successor.assert_unharmed(kind, &context);
                 // It has been reaped. It would kill its successor.
                 mem::forget(old);
@@ -209,49 +199,43 @@ fn at_each_call<T: Send>(
 
 #[test]
 fn child_wait_timeout() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
-        for polls in [false, true] {
-            at_each_call(
-                "child_wait_timeout",
-                polls,
-                true,
-                || Some(helper("ignore-stdin")),
-                |child| child.unwrap().wait_timeout(SHORT),
-                |status, _, context| match status {
-                    Ok(Some(status)) => assert_eq!(status.code(), None, "{context}: {status}"),
-                    // The timeout had passed by then.
-                    Ok(None) => assert!(polls, "{context}: still running"),
-                    Err(error) => {
-                        assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
-                    }
-                },
-            );
-        }
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "child_wait_timeout",
+            true,
+            || Some(helper("ignore-stdin")),
+            |child| child.unwrap().wait_timeout(SHORT),
+            |status, polls, context| match status {
+                Ok(Some(status)) => assert_eq!(status.code(), None, "{context}: {status}"),
+                // The timeout had passed by then.
+                Ok(None) => assert!(polls, "{context}: still running"),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
+                }
+            },
+        );
     });
 }
 
 #[test]
 fn command_output_timeout() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
-        for polls in [false, true] {
-            at_each_call(
-                "command_output_timeout",
-                polls,
-                true,
-                || None,
-                |_| {
-                    // Apart from this thread, so that the pid before it is free as well.
-                    set_next_pid(next_free_pid());
-                    helper_command("ignore-stdin").output_timeout(SHORT)
-                },
-                |output, _, context| match output {
-                    Ok(output) => assert_eq!(output.status.code(), None, "{context}"),
-                    Err(error) => {
-                        assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
-                    }
-                },
-            );
-        }
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "command_output_timeout",
+            true,
+            || None,
+            |_| {
+                // Apart from this thread, so that the pid before it is free as well.
+                set_next_pid(next_free_pid());
+                helper_command("ignore-stdin").output_timeout(SHORT)
+            },
+            |output, _, context| match output {
+                Ok(output) => assert_eq!(output.status.code(), None, "{context}"),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
+                }
+            },
+        );
     });
 }
 
@@ -265,52 +249,46 @@ fn assert_not_found(error: &Error, context: &str) {
 
 #[test]
 fn process_stop_and_kill() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
-        for polls in [false, true] {
-            at_each_call(
-                "process_stop_and_kill",
-                polls,
-                false,
-                || Some(helper("ignore-stdin")),
-                |child| {
-                    let process = Process::open(child.unwrap().id())?;
-                    process.stop(SHORT)?;
-                    process.kill()?;
-                    process.wait()
-                },
-                |exit, _, context| match exit {
-                    Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
-                    Err(error) => assert_not_found(&error, context),
-                },
-            );
-        }
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "process_stop_and_kill",
+            false,
+            || Some(helper("ignore-stdin")),
+            |child| {
+                let process = Process::open(child.unwrap().id())?;
+                process.stop(SHORT)?;
+                process.kill()?;
+                process.wait()
+            },
+            |exit, _, context| match exit {
+                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+                Err(error) => assert_not_found(&error, context),
+            },
+        );
     });
 }
 
 #[test]
 fn set_kill() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
-        for polls in [false, true] {
-            at_each_call(
-                "set_kill",
-                polls,
-                false,
-                || Some(helper("ignore-stdin")),
-                |child| {
-                    let pid = child.unwrap().id();
-                    let mut set = WaitSet::new();
-                    set.insert(pid)?;
-                    set.send_signal(pid, 0)?;
-                    set.kill(pid)?;
-                    set.kill(pid)?;
-                    set.wait(Some(LONG))
-                },
-                |found, _, context| match found {
-                    Ok(found) => assert_eq!(found.unwrap().1.code(), None, "{context}"),
-                    Err(error) => assert_not_found(&error, context),
-                },
-            );
-        }
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "set_kill",
+            false,
+            || Some(helper("ignore-stdin")),
+            |child| {
+                let pid = child.unwrap().id();
+                let mut set = WaitSet::new();
+                set.insert(pid)?;
+                set.send_signal(pid, 0)?;
+                set.kill(pid)?;
+                set.kill(pid)?;
+                set.wait(Some(LONG))
+            },
+            |found, _, context| match found {
+                Ok(found) => assert_eq!(found.unwrap().1.code(), None, "{context}"),
+                Err(error) => assert_not_found(&error, context),
+            },
+        );
     });
 }
 
@@ -318,10 +296,10 @@ fn set_kill() {
 /// have started in the same clock tick, so that only the first check distinguishes them.
 #[test]
 fn polled_member_keeps_its_exit_when_the_pid_is_reused_at_once() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let test = "polled_member_keeps_its_exit_when_the_pid_is_reused_at_once";
         let deny = |_| Reply::Fail(libc::ENOSYS);
-        let tested = intercept(&[libc::SYS_pidfd_open], deny, || {
+        intercept(test, &[libc::SYS_pidfd_open], deny, || {
             let mut in_same_tick = 0;
             for _ in 0..20 {
                 set_next_pid(next_free_pid());
@@ -343,19 +321,16 @@ fn polled_member_keeps_its_exit_when_the_pid_is_reused_at_once() {
             }
             println!("{in_same_tick} of 20 started in the same clock tick");
         });
-        if let Err(error) = tested {
-            skip(test, &format!("seccomp with a supervisor: {error}"));
-        }
     });
 }
 
 /// The exit of the reaped process is recorded, also where no event can be had.
 #[test]
 fn set_reports_both_processes_without_ppoll() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         let test = "set_reports_both_processes_without_ppoll";
         let deny = |_| Reply::Fail(libc::EPERM);
-        let tested = intercept(&[libc::SYS_ppoll], deny, || {
+        intercept(test, &[libc::SYS_ppoll], deny, || {
             set_next_pid(next_free_pid());
             let mut old = helper("wait 7");
             let pid = old.id();
@@ -374,16 +349,13 @@ fn set_reports_both_processes_without_ppoll() {
             assert_eq!(exit.code(), Some(8));
             new.wait().unwrap();
         });
-        if let Err(error) = tested {
-            skip(test, &format!("seccomp with a supervisor: {error}"));
-        }
     });
 }
 
 /// A `Child` that std has reaped keeps its status, whichever process has its pid.
 #[test]
 fn finished_child_keeps_its_status_when_another_child_has_its_pid() {
-    in_namespaces(&OWN_PIDS, CHOOSABLE, || {
+    in_own_pid_namespace(|| {
         set_next_pid(next_free_pid());
         let mut old = helper("wait 7");
         let pid = old.id();
@@ -409,7 +381,7 @@ fn finished_child_keeps_its_status_when_another_child_has_its_pid() {
 fn system_calls_of_a_wait() {
     alone(|| {
         let test = "system_calls_of_a_wait";
-        if Process::open(std::process::id()).unwrap().backend() == Backend::Polling {
+        if !has_pidfd() {
             return skip(test, "pidfd");
         }
         // The version of the kernel is asked for once.
@@ -428,15 +400,14 @@ fn system_calls_of_a_wait() {
             };
             let all = [CALLS, &[libc::SYS_close, libc::SYS_uname]].concat();
             drop(child.stdin.take());
-            intercept(&all, kill_asleep, || wait(&mut child))?;
-            Ok::<_, std::io::Error>(calls)
+            intercept(test, &all, kill_asleep, || wait(&mut child))?;
+            Some(calls)
         };
         let wait_pid = calls_of(|child| {
             procwait::wait_pid(child.id(), None).unwrap().unwrap();
         });
-        let wait_pid = match wait_pid {
-            Ok(calls) => calls,
-            Err(error) => return skip(test, &format!("seccomp with a supervisor: {error}")),
+        let Some(wait_pid) = wait_pid else {
+            return;
         };
         assert_eq!(
             wait_pid,
@@ -468,11 +439,4 @@ fn system_calls_of_a_wait() {
             ]
         );
     });
-}
-
-/// Field 22 of `stat`, in clock ticks.
-fn start_time(pid: u32) -> String {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    fields.split_whitespace().nth(22 - 3).unwrap().to_owned()
 }

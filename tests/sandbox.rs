@@ -13,9 +13,12 @@
 mod common;
 #[path = "common/runtimes.rs"]
 mod runtimes;
+#[path = "common/seccomp.rs"]
+mod seccomp;
 
 use common::{
-    Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_clock_counts_ticks, cpu_time, helper,
+    Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_clock_counts_ticks, cpu_time, has_pidfd,
+    helper,
     output::{FULL, assert_counts, pattern, piped},
     skip,
 };
@@ -30,33 +33,13 @@ use procwait::{
 };
 use runtimes::{ALL, On};
 use rustix::thread::gettid;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+use seccomp::{deny, filter};
+use seccompiler::SeccompAction;
 use std::{
     process::Stdio,
     thread,
     time::{Duration, Instant},
 };
-
-fn has_pidfd() -> bool {
-    let process = Process::open(std::process::id()).unwrap();
-    process.backend() == Backend::PidFd
-}
-
-/// From now on these calls fail in this thread, as in a sandbox.
-fn deny(calls: &[i64], errno: i32) {
-    filter(calls, SeccompAction::Errno(errno as u32));
-}
-
-fn filter(calls: &[i64], action: SeccompAction) {
-    let filter = SeccompFilter::new(
-        calls.iter().map(|&call| (call, vec![])).collect(),
-        SeccompAction::Allow,
-        action,
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    apply_filter(&program).unwrap();
-}
 
 fn in_a_sandbox(calls: &'static [i64], errno: i32, test: impl FnOnce(i32) + Send + 'static) {
     thread::spawn(move || {

@@ -3,8 +3,9 @@
 
 #![allow(unsafe_code, unreachable_pub)]
 
+use crate::{common::skip, seccomp};
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{BpfProgram, SeccompAction};
 use std::{
     io, mem,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
@@ -29,12 +30,13 @@ pub enum Reply {
 /// Runs `body` on a thread of its own, whose `calls` are intercepted: before each, `reply` is
 /// called on this thread. Children of that thread are not intercepted.
 ///
-/// An error if the system has no such filters.
+/// `None`, and the test is skipped, if the system has no such filters.
 pub fn intercept<T: Send>(
+    test: &str,
     calls: &[i64],
     mut reply: impl FnMut(Call) -> Reply,
     body: impl FnOnce() -> T + Send,
-) -> io::Result<T> {
+) -> Option<T> {
     let filter = compile(calls);
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
@@ -46,7 +48,10 @@ pub fn intercept<T: Send>(
             sender.send(listener.map(|fd| (tid, fd))).unwrap();
             is_installed.then(body)
         });
-        let (tid, listener) = receiver.recv().unwrap()?;
+        let installed = receiver.recv().unwrap();
+        let (tid, listener) = installed
+            .inspect_err(|error| skip(test, &format!("seccomp with a supervisor: {error}")))
+            .ok()?;
         while let Some(notification) = receive(&listener) {
             let call = Call {
                 number: notification.data.nr.into(),
@@ -59,20 +64,14 @@ pub fn intercept<T: Send>(
             };
             send(&listener, notification.id, answer);
         }
-        Ok(thread.join().unwrap().expect("the filter was installed"))
+        thread.join().unwrap()
     })
 }
 
 fn compile(calls: &[i64]) -> BpfProgram {
     // Not an action that the library knows: put it in the place of another one.
     const OTHER: u32 = libc::SECCOMP_RET_ERRNO | 4095;
-    let filter = SeccompFilter::new(
-        calls.iter().map(|&call| (call, vec![])).collect(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(4095),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let mut program: BpfProgram = filter.unwrap().try_into().unwrap();
+    let mut program = seccomp::compile(calls, SeccompAction::Errno(4095));
     for instruction in &mut program {
         if instruction.k == OTHER {
             instruction.k = libc::SECCOMP_RET_USER_NOTIF;

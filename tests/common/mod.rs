@@ -502,6 +502,13 @@ pub fn cpu_clock_counts_ticks() -> bool {
     }
 }
 
+/// Whether this kernel has pidfds and lets us have them.
+#[cfg(target_os = "linux")]
+pub fn has_pidfd() -> bool {
+    let process = Process::open(process::id()).unwrap();
+    process.backend() == Backend::PidFd
+}
+
 /// Major and minor version.
 #[cfg(target_os = "linux")]
 pub fn kernel() -> (u32, u32) {

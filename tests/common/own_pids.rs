@@ -1,0 +1,32 @@
+//! A pid namespace of its own, in which the next pid can be chosen.
+
+#![allow(unreachable_pub)]
+
+use crate::common::in_namespaces;
+use std::fs;
+
+const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+
+/// Runs the body of a test as root of a pid namespace of its own.
+pub fn in_own_pid_namespace<F: FnOnce()>(body: F) {
+    let options = [
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+    ];
+    in_namespaces(&options, &format!("test -w {LAST_PID}"), body);
+}
+
+/// The next pid that the kernel gives, if it is free and no other thread starts anything.
+pub fn set_next_pid(pid: u32) {
+    fs::write(LAST_PID, (pid - 1).to_string()).unwrap();
+}
+
+/// Field 22 of `stat`, which polling has to go by: in clock ticks, hundredths of a second.
+pub fn start_time(pid: u32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().nth(22 - 3).unwrap().to_owned()
+}
