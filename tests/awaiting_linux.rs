@@ -240,7 +240,9 @@ fn wait_takes_little_cpu_time_while_the_clock_is_paused() {
                 let mut wait = On::TokioOfOneThread.wait(&process);
                 let is_pending = async { panic!("too early: {:?}", (&mut wait).await) };
                 let share = share_of_a_core(Duration::from_secs(1), is_pending).await;
-                assert!(share < 0.15, "{share:.2} of a core, {process:?}");
+                // A spinning wait takes 0.99. In an emulated machine, where each code path is
+                // translated at its first use, the first second of a quiet one takes 0.16.
+                assert!(share < 0.5, "{share:.2} of a core, {process:?}");
                 drop(child.stdin.take());
                 wait.await.unwrap()
             }));
