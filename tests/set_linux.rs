@@ -289,8 +289,12 @@ fn free_descriptors() -> usize {
 fn descriptors_are_left_to_the_program() {
     alone(|| {
         // At first, lowered in between, and lifted again.
-        for (limits, left) in [([64, 64], 8), ([300, 300], 32), ([600, 128], 16)] {
-            let sleepers: Vec<_> = (0..400).map(|_| sleeper()).collect();
+        for (count, limits, left) in [
+            (100, [64, 64], 8),
+            (350, [300, 300], 32),
+            (200, [600, 128], 16),
+        ] {
+            let sleepers: Vec<_> = (0..count).map(|_| sleeper()).collect();
             let mut set = WaitSet::new();
             for (index, sleeper) in sleepers.iter().enumerate() {
                 limit_descriptors(limits[usize::from(index > 0)]);
