@@ -1,11 +1,10 @@
 //! `ChildExt`: waits for `std::process::Child` with a timeout, which may read its output.
 
 use crate::{
-    Captured, Error, Process,
-    backend::ExitEvent,
+    Captured, Error, Process, captured as output,
     deadline::{Deadline, Pace},
-    output,
-    probe::{self, Child as ChildState},
+    sys::ExitEvent,
+    sys::{self, Child as ChildState},
 };
 use std::{
     io, mem,
@@ -209,7 +208,7 @@ impl ChildExt for Child {
 fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
     drop(child.stdin.take());
     if deadline == Deadline::Now {
-        return probe::try_wait(child);
+        return sys::try_wait(child);
     }
     let process = match open(child)? {
         Opened::Running(process) => process,
@@ -229,7 +228,7 @@ pub(crate) fn output(
 ) -> io::Result<Option<ExitStatus>> {
     drop(child.stdin.take());
     let status = if deadline == Deadline::Now {
-        probe::try_wait(child)
+        sys::try_wait(child)
     } else {
         match open(child) {
             Ok(Opened::Running(process)) => return output_of(child, &process, captured, deadline),
@@ -278,7 +277,7 @@ pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
     let process = match Process::open_child(child.id()) {
         Ok(process) => process,
         Err(Error::NotFound { .. }) => {
-            return Ok(match probe::try_wait_unless_reused(child).transpose() {
+            return Ok(match sys::try_wait_unless_reused(child).transpose() {
                 Some(status) => Opened::Reaped(status),
                 None => Opened::Exiting,
             });
@@ -292,11 +291,11 @@ pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
         Some(ChildState::Running | ChildState::Exited(_)) => Ok(child.try_wait().unwrap_or(None)),
         // That would consume the stop, which is for us as the tracer to handle.
         Some(ChildState::Stopped) => Ok(None),
-        Some(ChildState::NotOurs) => match probe::try_wait_unless_reused(child) {
-            Ok(None) => Err(probe::reaped_elsewhere()),
+        Some(ChildState::NotOurs) => match sys::try_wait_unless_reused(child) {
+            Ok(None) => Err(sys::reaped_elsewhere()),
             status => status,
         },
-        None => probe::try_wait(child),
+        None => sys::try_wait(child),
     };
     Ok(match status.transpose() {
         Some(status) => Opened::Reaped(status),
@@ -306,9 +305,7 @@ pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
 
 /// macOS, OpenBSD and NetBSD report ESRCH for a child that is exiting and no zombie yet.
 fn wait_exiting(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
-    deadline.poll(&mut Pace::default(), || {
-        probe::try_wait_unless_reused(child)
-    })
+    deadline.poll(&mut Pace::default(), || sys::try_wait_unless_reused(child))
 }
 
 /// Reaps the child after its exit event, or returns the status if it was reaped elsewhere and
@@ -345,8 +342,8 @@ fn try_wait(child: &mut Child, process: &Process) -> io::Result<Option<ExitStatu
     match process.child_state() {
         Some(ChildState::Exited(_)) => child.try_wait(),
         Some(ChildState::Running | ChildState::Stopped) => Ok(None),
-        Some(ChildState::NotOurs) => Err(probe::reaped_elsewhere()),
-        None => probe::try_wait(child),
+        Some(ChildState::NotOurs) => Err(sys::reaped_elsewhere()),
+        None => sys::try_wait(child),
     }
 }
 

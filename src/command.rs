@@ -1,11 +1,11 @@
 //! `CommandExt`: `Command::output` with an end.
 
 use crate::{
-    Captured, Process,
-    backend::ExitEvent,
+    Captured, Process, captured as output,
     child::{self, Opened},
     deadline::Deadline,
-    output, probe,
+    sys,
+    sys::ExitEvent,
 };
 use std::{
     io,
@@ -140,7 +140,7 @@ fn run(
             return Ok((status, false));
         }
         Err(error) => {
-            if let Ok(None) = probe::try_wait(child) {
+            if let Ok(None) = sys::try_wait(child) {
                 let _ = child.kill();
                 let _ = child.wait();
             }

@@ -98,45 +98,40 @@
 compile_error!("procwait waits for processes, and this target has none");
 
 mod all;
-#[cfg(any(feature = "tokio", feature = "async-io"))]
-mod awaiting;
-#[allow(unsafe_code)]
-mod backend;
+mod captured;
 mod child;
 mod command;
 mod deadline;
 mod error;
 mod exit;
-mod output;
 mod pid;
-#[allow(unsafe_code)]
-mod probe;
+mod polling;
 mod process;
 mod set;
-mod signals;
+mod signal;
+#[allow(unsafe_code)]
+mod sys;
 
-// Last, so that the docs of `Process` do not begin with them.
-#[cfg(feature = "async-io")]
-mod on_async_io;
-#[cfg(feature = "tokio")]
-mod on_tokio;
+// Last, so that the docs of `Process` do not begin with its methods.
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+mod runtime;
 
 pub use crate::{
     all::{WaitAll, wait_all, wait_any},
-    backend::Backend,
+    captured::Captured,
     child::ChildExt,
     command::{CommandExt, TimedOutput},
     error::Error,
     exit::Exit,
-    output::Captured,
     process::{Process, wait_pid},
     set::WaitSet,
+    sys::Backend,
 };
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub fn fuzz_procfs(bytes: &[u8]) {
-    probe::procfs::fuzz(bytes);
+    sys::linux::procfs::fuzz(bytes);
 }
 
 #[cfg(doctest)]

@@ -3,11 +3,12 @@
 
 use crate::{
     Backend, Error, Exit,
-    backend::{Event, ExitEvent, Polling},
     deadline::Deadline,
     error::is_no_such_process,
     pid::Pid,
-    probe::{self, Child, Keep},
+    polling::Polling,
+    sys::{self, Child, Keep},
+    sys::{Event, ExitEvent},
 };
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
@@ -65,12 +66,12 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
     let known = Pid::new(pid)?;
     // A look at our own child costs a tenth of opening an event backend. Its
     // pid cannot mean another process before it is reaped.
-    let child = probe::peek_child(known);
+    let child = sys::peek_child(known);
     match child {
         // On macOS up to 10.15, the status of a killed child is unknown here and in the process
         // table known.
         Child::Exited(exit) if exit != Exit::UNKNOWN => return Ok(Some(exit)),
-        Child::Running if deadline == Deadline::Now && probe::is_sure_to_live(known) => {
+        Child::Running if deadline == Deadline::Now && sys::is_sure_to_live(known) => {
             return Ok(None);
         }
         _ => {}
@@ -79,7 +80,7 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
         // Somebody has reaped the child since the look. (A thread that we trace is still
         // there, and no process.)
         Err(Error::NotFound { .. })
-            if child != Child::NotOurs && probe::peek_child(known) == Child::NotOurs =>
+            if child != Child::NotOurs && sys::peek_child(known) == Child::NotOurs =>
         {
             Ok(Some(Exit::UNKNOWN))
         }
@@ -198,7 +199,7 @@ impl Process {
         if Event::is_unavailable(&cause) {
             return Err(Error::Unsupported { backend });
         }
-        match Polling::open(known, Keep::Always).map_err(Error::os(probe::CALL, pid))? {
+        match Polling::open(known, Keep::Always).map_err(Error::os(sys::CALL, pid))? {
             None => Err(Error::NotFound { pid }),
             Some(_) => Err(Error::os(Event::OPEN, pid)(cause)),
         }
@@ -228,7 +229,7 @@ impl Process {
 
     fn polled(pid: Pid, cause: Option<io::Error>) -> Result<Process, Error> {
         let opened = Polling::open(pid, Keep::Always);
-        let opened = opened.map_err(Error::os(probe::CALL, pid.get()))?;
+        let opened = opened.map_err(Error::os(sys::CALL, pid.get()))?;
         let (polling, exit) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
         Ok(Process {
             polled: Polled { polling, cause }.into(),
@@ -443,7 +444,7 @@ impl Process {
         }
         if let Some(polling) = self.polling() {
             let waited = polling.wait(deadline, &self.exit);
-            waited.map_err(Error::os(probe::CALL, self.pid.get()))?;
+            waited.map_err(Error::os(sys::CALL, self.pid.get()))?;
         }
         Ok(self.exit.get().map(|_| ExitEvent::Exited))
     }
@@ -471,7 +472,7 @@ impl Process {
         match self.polling() {
             Some(polling) => {
                 let turn = polling.turn(when, &self.exit);
-                turn.map_err(Error::os(probe::CALL, self.pid.get()))
+                turn.map_err(Error::os(sys::CALL, self.pid.get()))
             }
             None => pace.turn(when, || self.try_wait()),
         }
@@ -511,7 +512,7 @@ impl Process {
             return Ok(());
         }
         let taken = Polling::take_over(self.pid, Keep::Always, || event.is_reaped());
-        match taken.map_err(Error::os(probe::CALL, self.pid.get()))? {
+        match taken.map_err(Error::os(sys::CALL, self.pid.get()))? {
             Ok(polling) => {
                 let cause = Some(cause);
                 let _ = self.polled.set(Polled { polling, cause });

@@ -1,9 +1,9 @@
 //! The events of a set, which needs none until the first insertion and may be refused them.
 
 use crate::{
-    backend::{Fired, Member, Reactor, Token},
     deadline::{Deadline, When, sleep_until},
     pid::Pid,
+    sys::{Fired, Member, Reactor, Token},
 };
 use std::io;
 

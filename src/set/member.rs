@@ -3,9 +3,10 @@
 use super::events::Events;
 use crate::{
     Error, Exit,
-    backend::{Event, Member, Polling, Reactor, Token},
     pid::Pid,
-    probe::{self, Keep},
+    polling::Polling,
+    sys::{self, Keep},
+    sys::{Event, Member, Reactor, Token},
 };
 use std::{io, mem};
 
@@ -91,7 +92,7 @@ impl Entry {
                 Event::WAIT,
                 events.has_exited(member, self.token(pid.get())),
             ),
-            Means::Polling(polling, _) => (probe::CALL, polling.look().map(|exit| exit.is_some())),
+            Means::Polling(polling, _) => (sys::CALL, polling.look().map(|exit| exit.is_some())),
             Means::Exited(..) => return Ok(true),
         };
         seen.map_err(Error::os(call, pid.get()))
@@ -138,7 +139,7 @@ fn look_at_polled(
     if let Some(member) = member {
         events.remove(&member);
     }
-    let seen = seen.map_err(Error::os(probe::CALL, token.pid))?;
+    let seen = seen.map_err(Error::os(sys::CALL, token.pid))?;
     Ok(seen.map_or(Seen::AsBefore, Seen::Exited))
 }
 
@@ -148,7 +149,7 @@ fn look_at_member(pid: Pid, member: &Member) -> Result<Seen, Error> {
         return Ok(seen.map_or(Seen::AsBefore, Seen::Exited));
     }
     let taken = Polling::take_over(pid, Keep::IfSpare, || member.is_reaped());
-    Ok(match taken.map_err(Error::os(probe::CALL, pid.get()))? {
+    Ok(match taken.map_err(Error::os(sys::CALL, pid.get()))? {
         Ok(polling) => Seen::Running(Means::Polling(polling.into(), None)),
         Err(seen) => {
             let exit = seen.or_else(|| member.exit(None).ok()?);

@@ -25,15 +25,15 @@
 //! - `late`: a process is registered only once it has exited;
 //! - `in-flux`: FreeBSD's kernel loses an exit that falls into the registration.
 
-use super::{kqueue_rules::System, pidfd::PidFd};
+use super::{
+    process_table::{is_exiting_for, is_strangers, is_zombie, mark, plays},
+    rules::System,
+};
 use crate::{
     Exit,
     deadline::Deadline,
     pid::Pid,
-    probe::{
-        descriptors::above_standard_streams,
-        process_table::{is_exiting_for, is_strangers, is_zombie, mark, plays},
-    },
+    sys::{fd::above_standard_streams, linux::handle::PidFd},
 };
 use rustix::{
     event::{

@@ -4,7 +4,7 @@
 use crate::{
     Exit,
     pid::Pid,
-    probe::{Child, Keep, Look, Sight, linux, linux_child},
+    sys::{Child, Keep, Look, Sight, linux::probe as linux, unix::child as linux_child},
 };
 use rustix::{
     fs::fstat,
@@ -108,10 +108,9 @@ pub(crate) fn is_sure_to_live(child: Pid) -> bool {
 
 pub(crate) mod child {
     use super::{is_exiting, mark, plays};
-    pub(crate) use crate::probe::linux_child::{known_state, peek};
     use crate::{
         pid::Pid,
-        probe::{Child, linux_child},
+        sys::{Child, unix::child as linux_child},
     };
     use std::{io, process};
 

@@ -1,0 +1,59 @@
+//! On async-io, the reactor of smol and async-std, which works with any executor.
+
+use crate::{Error, Exit, Process, runtime, sys::awaited::OnAsyncIo};
+use async_io::Timer;
+
+impl Process {
+    /// Waits until the process has exited, without blocking the thread.
+    ///
+    /// Uses async-io's reactor (on Windows, the system's thread pool), or its timer if the
+    /// process is polled. Works with any executor. (async-io may run its reactor on a thread
+    /// of its own.)
+    ///
+    /// For a timeout, race it with a [`Timer`]. If the future is dropped, nothing is lost,
+    /// and you can call this again. Any number of tasks can await one process.
+    ///
+    /// On Unix, it uses one more descriptor while it waits. Starting a wait takes a few
+    /// microseconds: when racing in a loop, create and pin the future before the loop.
+    ///
+    /// [`Timer`]: https://docs.rs/async-io/latest/async_io/struct.Timer.html
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_wait`](Process::try_wait).
+    ///
+    /// # Panics
+    ///
+    /// If async-io's reactor does not run yet and cannot start, for lack of descriptors or
+    /// threads.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use async_io::{Timer, block_on};
+    /// use futures_lite::FutureExt as _;
+    /// use procwait::Process;
+    /// use std::{process::Command, time::Duration};
+    ///
+    /// # block_on(async {
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let process = Process::open(child.id())?; // any pid would do
+    ///
+    /// let exit = async { process.wait_on_async_io().await.map(Some) };
+    /// let timeout = async {
+    ///     Timer::after(Duration::from_millis(10)).await;
+    ///     Ok(None)
+    /// };
+    /// if exit.or(timeout).await?.is_none() {
+    ///     process.kill()?;
+    /// }
+    /// assert_eq!(process.wait_on_async_io().await?.signal(), Some(9));
+    /// child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn wait_on_async_io(&self) -> Result<Exit, Error> {
+        runtime::wait::<OnAsyncIo, _>(self, Timer::after).await
+    }
+}
