@@ -1,4 +1,4 @@
-//! All of these processes, or the first of them.
+//! `wait_any` and `wait_all`.
 
 use crate::{Error, Exit, WaitSet, deadline::Deadline, process::wait_pid_until};
 use std::{collections::HashSet, time::Duration};
@@ -51,8 +51,8 @@ pub fn wait_any(
 /// Waits until all of these processes have exited, or `timeout` has passed.
 ///
 /// A pid that no process has counts as exited, with an unknown status. A timeout of zero
-/// checks once which have exited. Duplicate pids are reported once. An error discards the
-/// exits found so far; a [`WaitSet`] keeps them apart.
+/// checks once which have exited. Duplicate pids are reported once. If it fails, the exits found
+/// so far are lost; a [`WaitSet`] returns each exit separately.
 ///
 /// # Errors
 ///
@@ -81,16 +81,16 @@ pub fn wait_all(
     timeout: Option<Duration>,
 ) -> Result<WaitAll, Error> {
     let deadline = Deadline::from_timeout(timeout);
-    let mut named = HashSet::new();
-    let mut pids: Vec<u32> = pids.into_iter().filter(|&pid| named.insert(pid)).collect();
-    let (mut gone, mut exited) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    let mut pids: Vec<u32> = pids.into_iter().filter(|&pid| seen.insert(pid)).collect();
+    let (mut not_found, mut exited) = (Vec::new(), Vec::new());
     if needs_no_set(&pids, deadline) {
         let mut running = Vec::new();
         for pid in pids {
             match wait_pid_until(pid, deadline) {
                 Ok(Some(exit)) => exited.push((pid, exit)),
                 Ok(None) => running.push(pid),
-                Err(Error::NotFound { .. }) => gone.push((pid, Exit::UNKNOWN)),
+                Err(Error::NotFound { .. }) => not_found.push((pid, Exit::UNKNOWN)),
                 Err(error) => return Err(error),
             }
         }
@@ -100,7 +100,7 @@ pub fn wait_all(
         for &pid in &pids {
             match set.insert(pid) {
                 Ok(_) => {}
-                Err(Error::NotFound { .. }) => gone.push((pid, Exit::UNKNOWN)),
+                Err(Error::NotFound { .. }) => not_found.push((pid, Exit::UNKNOWN)),
                 Err(error) => return Err(error),
             }
         }
@@ -109,26 +109,19 @@ pub fn wait_all(
         }
         pids.retain(|&pid| set.contains(pid));
     }
-    gone.append(&mut exited);
+    not_found.append(&mut exited);
     Ok(WaitAll {
-        exited: gone,
+        exited: not_found,
         running: pids,
     })
 }
 
-/// For a look, or a single process.
+/// For a single process, and for a single check, waits without a set do as well. They need no epoll.
 fn needs_no_set(pids: &[u32], deadline: Deadline) -> bool {
     pids.len() <= 1 || deadline == Deadline::Now
 }
 
 /// The result of [`wait_all`].
-///
-/// ```
-/// let sorted = procwait::wait_all([std::process::id()], Some(std::time::Duration::ZERO))?;
-/// assert_eq!(sorted.running, [std::process::id()]);
-/// assert!(sorted.exited.is_empty());
-/// # Ok::<(), procwait::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitAll {
     /// Exited processes: first the pids that no process had, then the others, in the order in

@@ -1,30 +1,17 @@
-//! `Captured`: what a child writes, read while its exit is waited for.
+//! `Captured`: the output of a child, read while waiting for its exit.
 
 use crate::{
     Process,
-    deadline::{Deadline, Pace, Turn, When},
-    sys::{Sink, Streams},
+    backoff::{Attempt, Backoff},
+    deadline::Deadline,
+    sys::{Handle, OutputBuffer, ProcessHandle as _, Streams},
 };
-use std::{io, process::Child, time::Duration};
+use std::{io, process::Child};
 
 /// The output of a child, as read by
 /// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
 ///
 /// Use one per child: each call appends to it. You can take bytes out between calls.
-///
-/// ```
-/// # #[cfg(unix)] {
-/// use procwait::{Captured, ChildExt as _};
-/// use std::{process::{Command, Stdio}, time::Duration};
-///
-/// let mut child = Command::new("echo").arg("hi").stdout(Stdio::piped()).spawn()?;
-/// let mut captured = Captured::default();
-/// child.output_timeout(&mut captured, Duration::from_secs(60))?;
-/// println!("{}", String::from_utf8_lossy(&captured.stdout));
-/// # assert_eq!(captured.stdout, b"hi\n");
-/// # }
-/// # Ok::<(), std::io::Error>(())
-/// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Captured {
@@ -33,7 +20,7 @@ pub struct Captured {
     /// From standard error.
     pub stderr: Vec<u8>,
     limit: Option<usize>,
-    /// From one and the other.
+    /// The bytes of stdout and stderr that were discarded.
     discarded: [u64; 2],
 }
 
@@ -65,44 +52,28 @@ impl Captured {
     }
 
     /// The number of bytes discarded, of both streams.
-    ///
-    /// ```
-    /// assert_eq!(procwait::Captured::with_limit(1024).discarded(), 0);
-    /// ```
     pub fn discarded(&self) -> u64 {
         self.discarded.iter().sum()
     }
 
-    fn streams<'a>(&'a mut self, child: &'a mut Child) -> Streams<'a> {
+    pub(crate) fn streams<'a>(&'a mut self, child: &'a mut Child) -> Streams<'a> {
         let limit = self.limit.unwrap_or(usize::MAX);
-        let [of_stdout, of_stderr] = &mut self.discarded;
-        let sink = |bytes, discarded| Sink {
+        let [stdout_discarded, stderr_discarded] = &mut self.discarded;
+        let buffer = |bytes, discarded| OutputBuffer {
             bytes,
             limit,
             discarded,
         };
-        Streams::new(
-            (&mut child.stdout, sink(&mut self.stdout, of_stdout)),
-            (&mut child.stderr, sink(&mut self.stderr, of_stderr)),
-        )
+        let stdout = buffer(&mut self.stdout, stdout_discarded);
+        let stderr = buffer(&mut self.stderr, stderr_discarded);
+        Streams::new(child, [stdout, stderr])
     }
 }
 
-/// Reads what the child has written and has not been read. For what is still under way, which
-/// only happens in sockets, it waits until the deadline at most.
-pub(crate) fn drain(
-    child: &mut Child,
-    captured: &mut Captured,
-    has_exited: bool,
-    deadline: Deadline,
-) -> io::Result<()> {
-    captured.streams(child).drain(has_exited, deadline)
-}
-
-/// Reads until the child has exited (true) or the deadline has passed.
+/// Reads until the child has exited (true), or until the deadline.
 ///
-/// The writes of the child were complete when it exited, so all that it wrote is in the streams
-/// then. Other processes may write more, which is not waited for.
+/// The child's writes were complete when it exited, so the streams then hold all its output. This
+/// does not wait for other processes that may write more.
 pub(crate) fn read_until_exit(
     child: &mut Child,
     process: &Process,
@@ -120,26 +91,19 @@ fn wait_and_read(
     streams: &mut Streams<'_>,
     deadline: Deadline,
 ) -> io::Result<bool> {
-    /// For exits of which there is no event, as there may be on macOS.
-    const LOOK_AGAIN: Duration = Duration::from_secs(60);
-    let mut pace = Pace::default();
+    let mut backoff = Backoff::default();
     loop {
-        #[cfg(unix)]
-        let event = process.as_event_fd();
-        #[cfg(windows)]
-        let event = process.as_event_handle();
-        let event = event.filter(|_| streams.can_wait());
-        let pause = match event {
-            Some(_) => LOOK_AGAIN,
-            None => pace.until_due(),
+        let event = process.as_event().filter(|_| streams.can_poll());
+        let next_check = if event.is_some() {
+            Handle::recheck_interval()
+        } else {
+            Some(backoff.remaining())
         };
-        let is_told = streams.read(event, deadline.within(pause))?;
+        let read_until = next_check.map_or(deadline, |delay| deadline.capped(delay));
+        let has_event = streams.read(event, read_until)?;
         let is_over = deadline.has_passed();
-        let when = match is_told || is_over {
-            true => When::Now,
-            false => When::Due,
-        };
-        if let Turn::Found(_) = pace.turn(when, || process.try_wait())? {
+        let attempt = backoff.attempt(has_event || is_over, || process.try_wait())?;
+        if let Attempt::Done(_) = attempt {
             return Ok(true);
         }
         if is_over {

@@ -1,10 +1,11 @@
-//! `ChildExt`: waits for `std::process::Child` with a timeout, which may read its output.
+//! `ChildExt`: waits for `std::process::Child` with a timeout, and can read its output meanwhile.
 
 use crate::{
-    Captured, Error, Process, captured as output,
-    deadline::{Deadline, Pace},
-    sys::ExitEvent,
-    sys::{self, Child as ChildState},
+    Captured, Error, Process,
+    backoff::Backoff,
+    captured,
+    deadline::Deadline,
+    sys::{self, ChildState, ExitEvent, reaped_elsewhere, try_wait_unless_reused},
 };
 use std::{
     io, mem,
@@ -25,7 +26,7 @@ use std::{
 ///
 /// A child blocks, and does not exit, when it fills a pipe that is not read. Read its output
 /// with [`output_timeout`](ChildExt::output_timeout), or redirect it. A child that another
-/// process traces counts as running until the tracer lets go of it.
+/// process traces counts as running until the tracer detaches from it or reaps it.
 ///
 /// # Examples
 ///
@@ -56,39 +57,11 @@ pub trait ChildExt: sealed::Sealed {
     /// As for [`Child::try_wait`]: on Unix, `ECHILD` if the child was reaped elsewhere. If
     /// that happens during the wait (for example because `SIGCHLD` is ignored), the status is
     /// returned if the OS still reports it.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::ChildExt as _;
-    /// use std::{process::Command, time::Duration};
-    ///
-    /// let mut child = Command::new("true").spawn()?;
-    /// let status = child.wait_timeout(Duration::from_secs(60))?;
-    /// assert!(status.is_some_and(|status| status.success()));
-    /// # }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
     fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>>;
 
     /// Waits until the child has exited. Returns `Ok(None)` if `deadline` passes first, never
     /// early. A deadline in the past checks once.
-    ///
-    /// # Errors
-    ///
-    /// As for [`wait_timeout`](ChildExt::wait_timeout).
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::ChildExt as _;
-    /// use std::{process::Command, time::{Duration, Instant}};
-    ///
-    /// let deadline = Instant::now() + Duration::from_secs(60);
-    /// for mut child in [Command::new("true").spawn()?, Command::new("true").spawn()?] {
-    ///     assert!(child.wait_deadline(deadline)?.is_some());
-    /// }
-    /// # }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
+    /// Fails as [`wait_timeout`](ChildExt::wait_timeout) does.
     fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>>;
 
     /// Waits like [`wait_timeout`](ChildExt::wait_timeout), and reads the child's standard
@@ -153,25 +126,8 @@ pub trait ChildExt: sealed::Sealed {
     ) -> io::Result<Option<ExitStatus>>;
 
     /// Waits and reads like [`output_timeout`](ChildExt::output_timeout), until `deadline`. A
-    /// deadline in the past reads what is available.
-    ///
-    /// # Errors
-    ///
-    /// As for [`output_timeout`](ChildExt::output_timeout).
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::{Captured, ChildExt as _};
-    /// use std::{process::{Command, Stdio}, time::{Duration, Instant}};
-    ///
-    /// let mut child = Command::new("echo").arg("hi").stdout(Stdio::piped()).spawn()?;
-    /// let mut captured = Captured::default();
-    /// let deadline = Instant::now() + Duration::from_secs(60);
-    /// assert!(child.output_deadline(&mut captured, deadline)?.is_some());
-    /// assert_eq!(captured.stdout, b"hi\n");
-    /// # }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
+    /// deadline in the past reads what is available. Fails as
+    /// [`output_timeout`](ChildExt::output_timeout) does.
     fn output_deadline(
         &mut self,
         captured: &mut Captured,
@@ -206,14 +162,9 @@ impl ChildExt for Child {
 }
 
 fn wait(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
-    drop(child.stdin.take());
-    if deadline == Deadline::Now {
-        return sys::try_wait(child);
-    }
-    let process = match open(child)? {
-        Opened::Running(process) => process,
-        Opened::Exiting => return wait_exiting(child, deadline),
-        Opened::Reaped(status) => return status.map(Some),
+    let process = match begin(child, deadline) {
+        Ok(process) => process,
+        Err(result) => return result,
     };
     match process.wait_event(deadline)? {
         Some(event) => reap(child, &process, event, deadline),
@@ -226,21 +177,30 @@ pub(crate) fn output(
     captured: &mut Captured,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
-    drop(child.stdin.take());
-    let status = if deadline == Deadline::Now {
-        sys::try_wait(child)
-    } else {
-        match open(child) {
-            Ok(Opened::Running(process)) => return output_of(child, &process, captured, deadline),
-            Ok(Opened::Exiting) => wait_exiting(child, deadline),
-            Ok(Opened::Reaped(status)) => status.map(Some),
-            Err(error) => Err(error),
-        }
+    let status = match begin(child, deadline) {
+        Ok(process) => return output_of(child, &process, captured, deadline),
+        Err(result) => result,
     };
-    // Whatever has become of the status, its output is in the pipes.
+    // Its output can be read even if its status cannot.
     let has_exited = !matches!(status, Ok(None));
-    let read = output::drain(child, captured, has_exited, deadline);
+    let read = captured.streams(child).drain(has_exited, deadline);
     status.and_then(|status| read.map(|()| status))
+}
+
+/// Opens the process of a child that is still running. `Err` is the result of the call if there is
+/// nothing to wait for.
+#[allow(clippy::result_large_err)] // As for `Opened`.
+fn begin(child: &mut Child, deadline: Deadline) -> Result<Process, io::Result<Option<ExitStatus>>> {
+    drop(child.stdin.take());
+    if deadline == Deadline::Now {
+        return Err(sys::try_wait(child));
+    }
+    match open(child) {
+        Ok(Opened::Running(process)) => Ok(process),
+        Ok(Opened::Exiting) => Err(wait_exiting(child, deadline)),
+        Ok(Opened::Reaped(status)) => Err(status.map(Some)),
+        Err(error) => Err(Err(error)),
+    }
 }
 
 /// Reads until the child has exited, and reaps it, or until the deadline (`None`).
@@ -250,21 +210,21 @@ pub(crate) fn output_of(
     captured: &mut Captured,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
-    if output::read_until_exit(child, process, captured, deadline)? {
+    if captured::read_until_exit(child, process, captured, deadline)? {
         reap(child, process, ExitEvent::Exited, deadline)
     } else {
         Ok(None)
     }
 }
 
-/// What has come of opening the process of a child.
+/// The result of opening the process of a child.
 #[allow(clippy::large_enum_variant)] // It is taken apart at once. A box would allocate.
 pub(crate) enum Opened {
-    /// It is open, and was then verified to be a child of ours that has not been reaped.
+    /// After it was opened, it was verified to be a child of ours that has not been reaped.
     Running(Process),
-    /// It cannot be opened any more, and not be reaped yet.
+    /// It is exiting, and can neither be opened any more nor reaped yet.
     Exiting,
-    /// It has been reaped, now or before, or elsewhere (an error).
+    /// It has been reaped, by this call or before. An error if it was reaped elsewhere.
     Reaped(io::Result<ExitStatus>),
 }
 
@@ -277,7 +237,7 @@ pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
     let process = match Process::open_child(child.id()) {
         Ok(process) => process,
         Err(Error::NotFound { .. }) => {
-            return Ok(match sys::try_wait_unless_reused(child).transpose() {
+            return Ok(match try_wait_unless_reused(child).transpose() {
                 Some(status) => Opened::Reaped(status),
                 None => Opened::Exiting,
             });
@@ -285,14 +245,15 @@ pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
         Err(error) => return Err(error.into()),
     };
     let status = match process.child_state() {
-        // `child` can have a status from before. Then this is another child of ours, which has
-        // got the same pid. It keeps the pid while it is not reaped, so asking reaps no other.
-        // If std fails, the process can still be waited for, and killed.
+        // Reaps it if it has exited: a child keeps its pid until it is reaped, so this is the one.
+        // `child` can also have a status from an earlier wait. Then the process is another child of
+        // ours with the same pid, which std does not reap. If std fails, the process can still be
+        // waited for, and killed.
         Some(ChildState::Running | ChildState::Exited(_)) => Ok(child.try_wait().unwrap_or(None)),
-        // That would consume the stop, which is for us as the tracer to handle.
+        // `try_wait` would consume the stop, which the tracer has to handle: this program.
         Some(ChildState::Stopped) => Ok(None),
-        Some(ChildState::NotOurs) => match sys::try_wait_unless_reused(child) {
-            Ok(None) => Err(sys::reaped_elsewhere()),
+        Some(ChildState::NotAChild) => match try_wait_unless_reused(child) {
+            Ok(None) => Err(reaped_elsewhere()),
             status => status,
         },
         None => sys::try_wait(child),
@@ -303,9 +264,9 @@ pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
     })
 }
 
-/// macOS, OpenBSD and NetBSD report ESRCH for a child that is exiting and no zombie yet.
+/// macOS, OpenBSD and NetBSD return ESRCH for a child that is exiting and not a zombie yet.
 fn wait_exiting(child: &mut Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
-    deadline.poll(&mut Pace::default(), || sys::try_wait_unless_reused(child))
+    deadline.poll(&mut Backoff::default(), || try_wait_unless_reused(child))
 }
 
 /// Reaps the child after its exit event, or returns the status if it was reaped elsewhere and
@@ -319,21 +280,19 @@ pub(crate) fn reap(
     event: ExitEvent,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
+    // The event proves that the pid is still this child's, but only for the first attempt.
     let mut is_zombie = event == ExitEvent::Zombie;
-    let reaped = deadline.poll(&mut Pace::default(), || {
+    let reaped = deadline.poll(&mut Backoff::default(), || {
         if mem::take(&mut is_zombie) {
             child.try_wait()
         } else {
             try_wait(child, process)
         }
     });
-    match reaped {
-        Err(error) => match process.exit()?.and_then(|exit| exit.status()) {
-            Some(status) => Ok(Some(status)),
-            None => Err(error),
-        },
-        answer => answer,
-    }
+    reaped.or_else(|error| {
+        let exit = process.exit().ok().flatten();
+        exit.and_then(|exit| exit.status()).map(Some).ok_or(error)
+    })
 }
 
 /// `Child::try_wait`, which goes by the pid, but only while that is this process's: if the child
@@ -342,7 +301,7 @@ fn try_wait(child: &mut Child, process: &Process) -> io::Result<Option<ExitStatu
     match process.child_state() {
         Some(ChildState::Exited(_)) => child.try_wait(),
         Some(ChildState::Running | ChildState::Stopped) => Ok(None),
-        Some(ChildState::NotOurs) => Err(sys::reaped_elsewhere()),
+        Some(ChildState::NotAChild) => Err(reaped_elsewhere()),
         None => sys::try_wait(child),
     }
 }

@@ -1,11 +1,10 @@
-//! `CommandExt`: `Command::output` with an end.
+//! `CommandExt`: `Command::output` with a timeout.
 
 use crate::{
-    Captured, Process, captured as output,
+    Captured, Process,
     child::{self, Opened},
     deadline::Deadline,
-    sys,
-    sys::ExitEvent,
+    sys::{self, ExitEvent},
 };
 use std::{
     io,
@@ -14,18 +13,6 @@ use std::{
 };
 
 /// Output with a time limit for [`std::process::Command`].
-///
-/// ```
-/// # #[cfg(unix)] {
-/// use procwait::CommandExt as _;
-/// use std::{process::Command, time::Duration};
-///
-/// let output = Command::new("echo").arg("hi").output_timeout(Duration::from_secs(60))?;
-/// assert!(output.status.success() && !output.timed_out);
-/// assert_eq!(output.stdout, b"hi\n");
-/// # }
-/// # Ok::<(), std::io::Error>(())
-/// ```
 pub trait CommandExt: sealed::Sealed {
     /// Runs the command and collects its output. If it has not exited after `timeout`, kills
     /// it and returns what it has written.
@@ -33,7 +20,7 @@ pub trait CommandExt: sealed::Sealed {
     /// Like [`Command::output`], with these differences:
     ///
     /// - It does not wait for processes that the command leaves behind, even if they keep its
-    ///   output open. They are not killed, but as nobody reads their output any more, their next
+    ///   output open. They are not killed, but as no one reads their output any more, their next
     ///   write to it ends them (`SIGPIPE`).
     /// - Standard input is null, standard output and standard error are pipes, whatever they
     ///   were set to. These settings remain on the `Command`.
@@ -52,8 +39,8 @@ pub trait CommandExt: sealed::Sealed {
     /// - On Unix, `ECHILD` if the child was reaped elsewhere (for example because `SIGCHLD` is
     ///   ignored) and the OS does not report its status. Linux 6.15 and later do, unless the
     ///   child had exited before it was opened.
-    /// - An error from the kill, `EPERM` if the command runs as another user by then. The child
-    ///   keeps running, and is not reaped.
+    /// - An error from the kill, of kind `PermissionDenied` if the command runs as another user by
+    ///   then. The child keeps running, and is not reaped.
     ///
     /// The output is lost with an error. [`ChildExt::output_timeout`] keeps it.
     ///
@@ -67,7 +54,7 @@ pub trait CommandExt: sealed::Sealed {
     /// let output = Command::new("sh")
     ///     .args(["-c", "echo so far; exec sleep 60"])
     ///     .output_timeout(Duration::from_millis(500))?;
-    /// assert!(output.timed_out);
+    /// assert!(output.timed_out && !output.status.success());
     /// println!("{}", String::from_utf8_lossy(&output.stdout)); // "so far"
     /// # }
     /// # Ok::<(), std::io::Error>(())
@@ -77,20 +64,6 @@ pub trait CommandExt: sealed::Sealed {
 
 /// The result of [`CommandExt::output_timeout`]: like std's [`Output`](std::process::Output),
 /// plus `timed_out`.
-///
-/// ```
-/// # #[cfg(unix)] {
-/// use procwait::CommandExt as _;
-/// use std::{process::Command, time::Duration};
-///
-/// let output = Command::new("echo").arg("hi").output_timeout(Duration::from_secs(60))?;
-/// match output.timed_out {
-///     false => println!("{}: {:?}", output.status, output.stdout),
-///     true => eprintln!("killed after a minute: {:?}", output.stderr),
-/// }
-/// # }
-/// # Ok::<(), std::io::Error>(())
-/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TimedOutput {
@@ -122,7 +95,8 @@ impl CommandExt for Command {
     }
 }
 
-/// The status, and whether the timeout passed first.
+/// Collects the output until the child exits, and kills it at the deadline. Returns the status, and
+/// whether the deadline passed first.
 fn run(
     child: &mut Child,
     captured: &mut Captured,
@@ -132,14 +106,15 @@ fn run(
     let process = match child::open(child) {
         Ok(Opened::Running(process)) => process,
         Ok(Opened::Reaped(status)) => {
-            output::drain(child, captured, true, deadline)?;
+            captured.streams(child).drain(true, deadline)?;
             return Ok((status?, false));
         }
         Ok(Opened::Exiting) => {
-            let status = until_reaped(|| child::output(child, captured, Deadline::Never))?;
-            return Ok((status, false));
+            let status = child::output(child, captured, Deadline::Never)?;
+            return Ok((status.expect("there is no deadline"), false));
         }
         Err(error) => {
+            // Kills by pid: the child is running, and keeps its pid until it is reaped.
             if let Ok(None) = sys::try_wait(child) {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -153,30 +128,16 @@ fn run(
     }
     if let Err(refused) = process.kill() {
         // Unless it has exited just now, it keeps running, and cannot be reaped.
-        let exited = child::output_of(child, &process, captured, Deadline::Now);
-        return match exited {
-            Ok(Some(status)) => Ok((status, true)),
+        return match child::output_of(child, &process, captured, Deadline::Now) {
+            Ok(Some(status)) => in_time.map(|_| (status, true)),
             _ => Err(refused.into()),
         };
     }
-    let killed = in_time.and_then(|_| {
-        until_reaped(|| child::output_of(child, &process, captured, Deadline::Never))
-    });
+    let killed = in_time.and_then(|_| child::output_of(child, &process, captured, Deadline::Never));
     if killed.is_err() {
         let _ = reap(child, &process);
     }
-    Ok((killed?, true))
-}
-
-/// Repeats a read of the rest of the output until it has also reaped the child.
-fn until_reaped(
-    mut read: impl FnMut() -> io::Result<Option<ExitStatus>>,
-) -> io::Result<ExitStatus> {
-    loop {
-        if let Some(status) = read()? {
-            return Ok(status);
-        }
-    }
+    Ok((killed?.expect("there is no deadline"), true))
 }
 
 /// Reaps a killed child whose output cannot be read.

@@ -1,24 +1,14 @@
 //! What can go wrong.
 
-use crate::Backend;
-#[cfg(unix)]
-use rustix::io::Errno;
+use crate::{Backend, pid::Pid};
 use std::io;
 
 /// An error from waiting for a process, or from signaling it.
 ///
 /// Every error except [`Unsupported`](Error::Unsupported) contains the pid; [`Os`](Error::Os)
-/// also has the system call and its error. It converts into an `io::Error` of kind
-/// `InvalidInput`, `NotFound`, `Unsupported`, or that of the OS error.
-///
-/// ```
-/// use procwait::Error;
-/// use std::io;
-///
-/// let error = procwait::wait_pid(0, None).unwrap_err();
-/// assert!(matches!(error, Error::InvalidPid { pid: 0 }));
-/// assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
-/// ```
+/// also has the system call and its error. Each converts into an `io::Error` of kind
+/// `InvalidInput`, `NotFound`, `Unsupported`, or that of the OS error, whose number is only in
+/// [`Os`](Error::Os).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -59,21 +49,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// The failure of this call for this process.
-    pub(crate) fn os(call: &'static str, pid: u32) -> impl Fn(io::Error) -> Error {
-        move |source| Error::Os { call, pid, source }
-    }
-}
-
-/// Whether a call on a process failed because there is no such process (any more).
-pub(crate) fn is_no_such_process(error: &io::Error) -> bool {
-    cfg_if::cfg_if! {
-        if #[cfg(unix)] {
-            Errno::from_io_error(error) == Some(Errno::SRCH)
-        } else {
-            let _ = error; // Windows has no error that says just that.
-            false
-        }
+    pub(crate) fn os(call: &'static str, pid: Pid, source: io::Error) -> Error {
+        let pid = pid.get();
+        Error::Os { call, pid, source }
     }
 }
 
@@ -94,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_os_error_names_call_pid_and_reason() {
+    fn os_error_names_call_pid_and_reason() {
         let error = Error::Os {
             call: "pidfd_open",
             pid: 42,
@@ -107,16 +85,5 @@ mod tests {
         let error = io::Error::from(error);
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert!(error.to_string().contains("pidfd_open"));
-    }
-
-    #[test]
-    fn kinds_are_those_a_user_would_match_on() {
-        let kind = |error| io::Error::from(error).kind();
-        assert_eq!(kind(Error::NotFound { pid: 1 }), io::ErrorKind::NotFound);
-        let backend = Backend::Kqueue;
-        assert_eq!(
-            kind(Error::Unsupported { backend }),
-            io::ErrorKind::Unsupported
-        );
     }
 }

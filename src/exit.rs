@@ -6,8 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::os::windows::process::ExitStatusExt as _;
 use std::{fmt, process::ExitStatus};
 
-/// What the OS calls an exit status: a wait status on Unix, an exit code on
-/// Windows.
+/// A wait status on Unix, an exit code on Windows.
 #[cfg(unix)]
 type RawStatus = i32;
 #[cfg(windows)]
@@ -29,28 +28,28 @@ type RawStatus = u32;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Exit(Known);
+pub struct Exit(Status);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Known {
-    Nothing,
-    /// But not whether it dumped core.
+enum Status {
+    Unknown,
+    /// Whether it dumped core is unknown.
     #[cfg(unix)]
     Signal(i32),
-    Status(RawStatus),
+    Known(RawStatus),
 }
 
 impl Exit {
-    pub(crate) const UNKNOWN: Exit = Exit(Known::Nothing);
+    pub(crate) const UNKNOWN: Exit = Exit(Status::Unknown);
 
     pub(crate) fn from_raw(status: RawStatus) -> Exit {
-        Exit(Known::Status(status))
+        Exit(Status::Known(status))
     }
 
     #[cfg(unix)]
-    #[allow(dead_code)] // Linux alone leaves it at that.
+    #[allow(dead_code)] // Only Linux reports that.
     pub(crate) fn killed_by(signal: i32) -> Exit {
-        Exit(Known::Signal(signal))
+        Exit(Status::Signal(signal))
     }
 
     /// The exit status, or `None` if the process has exited but its status is unknown:
@@ -59,36 +58,14 @@ impl Exit {
     /// - if a child was reaped elsewhere, or by the kernel because `SIGCHLD` is ignored
     ///   (Linux 6.15 and later may still report it);
     /// - if the pid may have been reused.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("true").spawn()?;
-    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
-    /// assert_eq!(exit.status(), Some(child.wait()?));
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn status(&self) -> Option<ExitStatus> {
         match self.0 {
-            Known::Status(status) => Some(ExitStatus::from_raw(status)),
+            Status::Known(status) => Some(ExitStatus::from_raw(status)),
             _ => None,
         }
     }
 
     /// Returns true if the process exited with code 0, and false for an unknown status.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use std::process::Command;
-    ///
-    /// let child = Command::new("true").spawn()?;
-    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
-    /// assert!(exit.success());
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn success(&self) -> bool {
         self.code() == Some(0)
     }
@@ -96,17 +73,6 @@ impl Exit {
     /// The exit code, or `None` if a signal killed the process or its status is unknown.
     ///
     /// On Windows, codes above `i32::MAX` are negative, as they are in [`ExitStatus::code`].
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use std::process::Command;
-    ///
-    /// let child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
-    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
-    /// assert_eq!(exit.code(), Some(3));
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn code(&self) -> Option<i32> {
         self.status()?.code()
     }
@@ -116,21 +82,10 @@ impl Exit {
     ///
     /// On Linux, the signal can be known even if [`status`](Exit::status) is `None`: after a
     /// process is reaped, the kernel does not reliably report whether it dumped core.
-    ///
-    /// ```
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// child.kill()?;
-    /// let exit = procwait::wait_pid(child.id(), None)?.expect("waits until it exits");
-    /// assert_eq!(exit.signal(), Some(9));
-    /// # child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[cfg(unix)]
     pub fn signal(&self) -> Option<i32> {
         match self.0 {
-            Known::Signal(signal) => Some(signal),
+            Status::Signal(signal) => Some(signal),
             _ => self.status()?.signal(),
         }
     }
@@ -141,16 +96,17 @@ impl fmt::Display for Exit {
         #[cfg(unix)]
         if let Some(signal) = self.signal() {
             write!(f, "killed by signal {signal}")?;
-            return match self.status().is_some_and(|status| status.core_dumped()) {
-                true => f.write_str(" (core dumped)"),
-                false => Ok(()),
+            return if self.status().is_some_and(|status| status.core_dumped()) {
+                f.write_str(" (core dumped)")
+            } else {
+                Ok(())
             };
         }
         let Some(status) = self.status() else {
             return f.write_str("exited, status unknown");
         };
         match status.code() {
-            // Windows' own codes, the NTSTATUS values, are known by their hex form.
+            // NTSTATUS values are usually written in hexadecimal.
             Some(code) if code < 0 => write!(f, "exited with code {code:#x}"),
             Some(code) => write!(f, "exited with code {code}"),
             None => write!(f, "exited with {status}"),
@@ -169,49 +125,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code() {
-        let exit = Exit::from_raw(3 << 8);
-        assert_eq!((exit.code(), exit.signal()), (Some(3), None));
-        assert_eq!(exit.to_string(), "exited with code 3");
-    }
-
-    #[test]
-    fn only_a_known_zero_is_success() {
-        assert!(Exit::from_raw(0).success());
-        let others = [Exit::from_raw(1 << 8), Exit::from_raw(9), Exit::UNKNOWN];
-        assert!(!others.iter().any(Exit::success));
-    }
-
-    #[test]
-    fn a_signal() {
-        let exit = Exit::from_raw(9);
-        assert_eq!((exit.code(), exit.signal()), (None, Some(9)));
-        assert_eq!(exit.to_string(), "killed by signal 9");
-    }
-
-    #[test]
-    fn a_core_dump() {
-        let exit = Exit::from_raw(0x80 | 6);
-        assert_eq!(exit.signal(), Some(6));
-        assert_eq!(exit.to_string(), "killed by signal 6 (core dumped)");
-    }
-
-    #[test]
-    fn a_signal_without_a_status() {
-        let exit = Exit::killed_by(11);
-        assert_eq!((exit.code(), exit.signal()), (None, Some(11)));
-        assert!(exit.status().is_none(), "139 perhaps");
-        assert_eq!(exit.to_string(), "killed by signal 11");
-        assert_ne!(exit, Exit::from_raw(11));
-    }
-
-    #[test]
-    fn an_unknown_status_is_nothing_else() {
-        let exit = Exit::UNKNOWN;
-        assert_eq!((exit.code(), exit.signal()), (None, None));
-        assert!(exit.status().is_none());
-        assert_ne!(exit, Exit::from_raw(0));
-        assert_eq!(format!("{exit:?}"), "Exit(exited, status unknown)");
+    fn code_signal_and_text() {
+        for (exit, code, signal, text) in [
+            (Exit::from_raw(0), Some(0), None, "exited with code 0"),
+            (Exit::from_raw(3 << 8), Some(3), None, "exited with code 3"),
+            (Exit::from_raw(9), None, Some(9), "killed by signal 9"),
+            (
+                Exit::from_raw(0x80 | 6),
+                None,
+                Some(6),
+                "killed by signal 6 (core dumped)",
+            ),
+            (Exit::killed_by(11), None, Some(11), "killed by signal 11"),
+            (Exit::UNKNOWN, None, None, "exited, status unknown"),
+        ] {
+            assert_eq!((exit.code(), exit.signal()), (code, signal));
+            assert_eq!(exit.to_string(), text);
+            assert_eq!(exit.success(), code == Some(0));
+        }
+        assert!(Exit::killed_by(11).status().is_none() && Exit::UNKNOWN.status().is_none());
+        assert_ne!(Exit::killed_by(11), Exit::from_raw(11));
     }
 }
 
@@ -227,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn still_active_is_a_code_like_any_other() {
+    fn still_active_is_an_exit_code() {
         assert_eq!(Exit::from_raw(259).to_string(), "exited with code 259");
     }
 }

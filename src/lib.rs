@@ -12,11 +12,11 @@
 //! ```
 //!
 //! The wait sleeps in the kernel until the process exits: on a pidfd on Linux, a kqueue on
-//! macOS and the BSDs, a process handle on Windows, `/proc/PID/psinfo` on illumos and
-//! Solaris. Where that is not available (an old kernel, a sandbox, no descriptors left), it
-//! polls with exponential backoff, within the same deadline.
+//! macOS and the BSDs, a process handle on Windows. Where that is not available (an old kernel,
+//! a sandbox, no descriptors left, another Unix), it polls with exponential backoff, within the
+//! same deadline.
 //!
-//! # Which one do I want?
+//! # Which function to use
 //!
 //! | You have | You want to | Use |
 //! |---|---|---|
@@ -44,7 +44,8 @@
 //! None. No child is reaped, so [`Child::wait`](std::process::Child::wait) still gets its
 //! status. No signal handler or mask is changed, and no thread is started. Exceptions:
 //! [`ChildExt`] and [`CommandExt`] reap the child, as std does; on Windows, a [`WaitSet`]
-//! and async waits use the system's thread pool.
+//! and async waits use the system's thread pool; async-io can start the thread of its reactor;
+//! and while tokio's clock is paused, a wait on tokio can start threads.
 //!
 //! # Pids
 //!
@@ -57,11 +58,12 @@
 //!
 //! Once it is open, the crate keeps to that process as well as the OS allows:
 //!
-//! - A pidfd, a kqueue, a process handle, or an open `/proc/PID/psinfo` holds it.
-//! - Where a process is polled on Linux, an open `/proc/PID/stat` holds it.
+//! - A pidfd, a kqueue or a process handle refers to this very process.
+//! - So does the open `/proc/PID/stat` of a process that is polled on Linux, and
+//!   `/proc/PID/psinfo` on illumos and Solaris.
 //! - Otherwise, a polled process is identified by its pid and start time (on Windows by
 //!   its pid, parent and program name).
-//! - Where none of that is known, the pid alone identifies it. If the pid is reused, the
+//! - Where none of that is known, only the pid identifies it. If the pid is reused, the
 //!   wait continues for the new process. A status that may belong to another process is
 //!   reported as unknown.
 //!
@@ -98,12 +100,15 @@
 compile_error!("procwait waits for processes, and this target has none");
 
 mod all;
+mod backend;
+mod backoff;
 mod captured;
 mod child;
 mod command;
 mod deadline;
 mod error;
 mod exit;
+mod lock;
 mod pid;
 mod polling;
 mod process;
@@ -118,6 +123,7 @@ mod runtime;
 
 pub use crate::{
     all::{WaitAll, wait_all, wait_any},
+    backend::Backend,
     captured::Captured,
     child::ChildExt,
     command::{CommandExt, TimedOutput},
@@ -125,13 +131,12 @@ pub use crate::{
     exit::Exit,
     process::{Process, wait_pid},
     set::WaitSet,
-    sys::Backend,
 };
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub fn fuzz_procfs(bytes: &[u8]) {
-    sys::linux::procfs::fuzz(bytes);
+    sys::fuzz_procfs(bytes);
 }
 
 #[cfg(doctest)]

@@ -1,11 +1,11 @@
-//! A number that can be a process's id.
+//! Valid pids.
 
 use crate::Error;
 use std::num::NonZeroU32;
 
-/// A pid that this OS could give to a process: not 0, and on Unix not above
-/// `i32::MAX`, which as a `pid_t` would be negative. To Unix such numbers mean
-/// groups of processes; they must never get there.
+/// A pid that this OS can give to a process: not 0, and on Unix not above `i32::MAX`, which would be
+/// negative as a `pid_t`. Unix takes 0 and negative numbers for process groups (kill(2)), so they
+/// must never get there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pid(NonZeroU32);
 
@@ -21,7 +21,7 @@ impl Pid {
         self.0.get()
     }
 
-    /// As Unix calls take it.
+    /// As rustix takes it.
     #[cfg(unix)]
     pub(crate) fn raw(self) -> rustix::process::Pid {
         rustix::process::Pid::from_raw(self.get() as _).expect("not zero")
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zero_and_what_would_be_negative_are_no_pids() {
+    fn zero_and_negative_pids_are_invalid() {
         assert!(matches!(Pid::new(0), Err(Error::InvalidPid { pid: 0 })));
         assert_eq!(Pid::new(1).unwrap().get(), 1);
         assert!(Pid::new(i32::MAX as u32).is_ok());

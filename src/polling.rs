@@ -1,136 +1,160 @@
-//! The shared fallback: look, pause, look again.
+//! The fallback: check the process, sleep, check again.
 
-#[cfg(unix)]
-use crate::error::is_no_such_process;
 use crate::{
-    Exit,
-    deadline::{Deadline, Pace, Turn, When},
+    Error, Exit,
+    backoff::{Attempt, Backoff},
+    deadline::Deadline,
+    lock::lock,
     pid::Pid,
-    sys::{Child, Keep, View},
+    sys::{ChildState, KeepFd, Probe, ProcessProbe as _, Signal, is_no_such_process},
 };
-#[cfg(unix)]
-use rustix::io::Errno;
 use std::{
     io,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock},
 };
 
-/// A process that is looked at, by any number of threads.
+/// A process that is polled, by any number of threads.
 #[derive(Debug)]
-pub(crate) struct Polling(Mutex<Watch>);
+pub(crate) struct Polling {
+    pid: Pid,
+    /// Locked during a check, and never while a thread sleeps.
+    checker: Mutex<Checker>,
+}
 
-/// Locked for a look, and never while anybody sleeps.
 #[derive(Debug)]
-struct Watch {
-    view: View,
-    /// Of all who wait together: looks are not the more for it.
-    pace: Pace,
+struct Checker {
+    probe: Probe,
+    /// Shared by all waits, so that more of them do not make more checks.
+    backoff: Backoff,
     /// The exit, once a check has found it. Later checks could mistake a process that reuses
     /// the pid for this one, as nothing may be left that distinguishes the two.
     exit: Option<Exit>,
 }
 
-/// Checks the process, unless its exit is known already, and records the exit.
-fn check(view: &mut View, exit: &mut Option<Exit>) -> io::Result<Option<Exit>> {
-    if exit.is_none() {
-        *exit = view.look()?.exit();
-    }
-    Ok(*exit)
+/// A process whose event backend has failed.
+pub(crate) enum TakenOver {
+    Polling(Polling),
+    /// With the exit if it is known.
+    Exited(Option<Exit>),
 }
 
 impl Polling {
-    /// `None`: there is no such process. With the exit, if it is a zombie.
-    pub(crate) fn open(pid: Pid, keep: Keep) -> io::Result<Option<(Polling, Option<Exit>)>> {
-        let opened = View::open(pid, keep)?;
-        Ok(opened.map(|(view, look)| {
-            let (pace, exit) = (Pace::default(), look.exit());
-            (Polling(Watch { view, pace, exit }.into()), exit)
-        }))
+    /// Also returns the exit if the process is a zombie. `NotFound` if no process has this pid.
+    pub(crate) fn open(pid: Pid, keep: KeepFd) -> Result<(Polling, Option<Exit>), Error> {
+        let opened =
+            Probe::open(pid, keep).map_err(|source| Error::os(Probe::CALL, pid, source))?;
+        let (probe, state) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
+        let (backoff, exit) = (Backoff::default(), state.exit());
+        let checker = Checker {
+            probe,
+            backoff,
+            exit,
+        };
+        let checker = Mutex::new(checker);
+        Ok((Polling { pid, checker }, exit))
     }
 
-    /// Takes over from an event backend whose wait has failed: it holds the process,
-    /// and here there is only the pid. So take what bears the pid now, then make
-    /// sure that it still was the same. `Err`: it has exited, and how, if that is seen.
+    /// Opens a polled process after its event backend failed. The event backend refers to the
+    /// process itself, and polling only to its pid. So open the pid first, then check through the
+    /// backend that the process had not been reaped by then: only then do both mean the same
+    /// process.
     pub(crate) fn take_over(
         pid: Pid,
-        keep: Keep,
+        keep: KeepFd,
         is_reaped: impl FnOnce() -> Option<bool>,
-    ) -> io::Result<Result<Polling, Option<Exit>>> {
-        let opened = Polling::open(pid, keep)?;
-        Ok(match (opened, is_reaped()) {
-            (Some((polling, None)), Some(false)) => Ok(polling),
-            (Some((_, Some(exit))), Some(false)) => Err(Some(exit)),
-            (Some((polling, None)), None) => {
-                polling.lock().view.doubt();
-                Ok(polling)
+    ) -> Result<TakenOver, Error> {
+        let (polling, exit) = match Polling::open(pid, keep) {
+            Err(Error::NotFound { .. }) => return Ok(TakenOver::Exited(None)),
+            opened => opened?,
+        };
+        Ok(match (exit, is_reaped()) {
+            (None, Some(false)) => TakenOver::Polling(polling),
+            (Some(exit), Some(false)) => TakenOver::Exited(Some(exit)),
+            (None, None) => {
+                lock(&polling.checker).probe.mark_unverified();
+                TakenOver::Polling(polling)
             }
-            _ => Err(None),
+            // Reaped; or a zombie, but perhaps of a process that reuses the pid. Either way it has
+            // exited.
+            _ => TakenOver::Exited(None),
         })
     }
 
-    /// Whether it is sure to be the process that was meant.
-    pub(crate) fn is_certain(&self) -> bool {
-        self.lock().view.is_certain()
+    /// Whether it is known to be the process that was meant.
+    pub(crate) fn is_verified(&self) -> bool {
+        lock(&self.checker).probe.is_verified()
     }
 
-    /// Until one of those who wait has found the exit or the deadline has passed.
-    pub(crate) fn wait(&self, deadline: Deadline, found: &OnceLock<Exit>) -> io::Result<()> {
-        let turn = |when| self.turn(when, found);
-        deadline.poll_in_turn(turn).map(drop)
+    /// Sleeps until a thread that waits has found the exit, or until the deadline.
+    pub(crate) fn wait(&self, deadline: Deadline, found: &OnceLock<Exit>) -> Result<(), Error> {
+        let attempt = |is_last| self.attempt(is_last, found);
+        deadline.poll_attempts(attempt).map(drop)
     }
 
-    /// Looks, if it is time to, unless one of those who wait has found the exit.
-    pub(crate) fn turn(&self, when: When, found: &OnceLock<Exit>) -> io::Result<Turn<Exit>> {
-        let Watch { view, pace, exit } = &mut *self.lock();
-        if let Some(&known) = found.get() {
-            return Ok(Turn::Found(known));
+    /// Checks, if that is due or in any case, unless a thread that waits has found the exit.
+    pub(crate) fn attempt(
+        &self,
+        in_any_case: bool,
+        found: &OnceLock<Exit>,
+    ) -> Result<Attempt<Exit>, Error> {
+        let mut checker = lock(&self.checker);
+        if let Some(&exit) = found.get() {
+            return Ok(Attempt::Done(exit));
         }
-        let turn = pace.turn(when, || check(view, exit))?;
-        if let Turn::Found(exit) = turn {
-            // Before another looks, who may see less.
+        let Checker {
+            probe,
+            backoff,
+            exit,
+        } = &mut *checker;
+        let attempt = backoff.attempt(in_any_case, || check(self.pid, probe, exit))?;
+        if let Attempt::Done(exit) = attempt {
+            // Before the lock is released: another thread's check might find less.
             let _ = found.set(exit);
         }
-        Ok(turn)
+        Ok(attempt)
     }
 
-    /// `None`: it is still running.
-    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        let Watch { view, exit, .. } = &mut *self.lock();
-        check(view, exit)
+    /// Whether a check now, even if it is not due, keeps polling within its share of the time.
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn is_within_budget(&self) -> bool {
+        lock(&self.checker).backoff.is_within_budget()
     }
 
-    /// What the OS reports of this very process to its parent, see [`Event`](super::Event).
-    pub(crate) fn child_state(&self) -> Option<Child> {
-        self.lock().view.child_state()
+    /// `None` if it is still running.
+    pub(crate) fn check(&self) -> Result<Option<Exit>, Error> {
+        let Checker { probe, exit, .. } = &mut *lock(&self.checker);
+        check(self.pid, probe, exit)
     }
 
-    /// For a process that has exited: whether it has been reaped, so that another process can
-    /// have its pid. False if that is not known.
+    pub(crate) fn child_state(&self) -> Option<ChildState> {
+        lock(&self.checker).probe.child_state()
+    }
+
     pub(crate) fn zombie_is_reaped(&self) -> bool {
-        self.lock().view.zombie_is_reaped()
+        lock(&self.checker).probe.zombie_is_reaped()
     }
 
-    /// An error if there is nothing that holds the process, or it is refused.
-    #[cfg(unix)]
-    pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
-        let Watch { view, exit, .. } = &mut *self.lock();
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let Checker { probe, exit, .. } = &mut *lock(&self.checker);
         if exit.is_some() {
-            return Err(Errno::SRCH.into());
+            // Only its pid is left, which another process may have.
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        let sent = view.send_signal(signal);
+        let sent = probe.signal(signal);
         if sent.as_ref().is_err_and(is_no_such_process) {
             *exit = Some(Exit::UNKNOWN);
         }
         sent
     }
+}
 
-    #[cfg(windows)]
-    pub(crate) fn kill(&self) -> Result<(), crate::Error> {
-        let Watch { view, exit, .. } = &mut *self.lock();
-        crate::sys::kill_checked(view.pid(), || check(view, exit))
+/// Checks the process, unless its exit is known already, and records the exit.
+fn check(pid: Pid, probe: &mut Probe, exit: &mut Option<Exit>) -> Result<Option<Exit>, Error> {
+    if exit.is_none() {
+        let state = probe.check();
+        *exit = state
+            .map_err(|source| Error::os(Probe::CALL, pid, source))?
+            .exit();
     }
-
-    fn lock(&self) -> MutexGuard<'_, Watch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    Ok(*exit)
 }

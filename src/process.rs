@@ -1,19 +1,19 @@
-//! One process: open it, wait for it, fall back to polling. The one place where
-//! backends are chosen.
+//! One process: open it, wait for it, fall back to polling.
 
 use crate::{
     Backend, Error, Exit,
     deadline::Deadline,
-    error::is_no_such_process,
     pid::Pid,
-    polling::Polling,
-    sys::{self, Child, Keep},
-    sys::{Event, ExitEvent},
+    polling::{Polling, TakenOver},
+    sys::{
+        BorrowedEvent, ChildState, ExitEvent, Handle, KeepFd, ProcessHandle as _,
+        is_no_such_process, peek_child,
+    },
 };
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
 #[cfg(windows)]
-use std::os::windows::io::{AsHandle as _, BorrowedHandle};
+use std::os::windows::io::BorrowedHandle;
 use std::{
     io,
     sync::OnceLock,
@@ -63,24 +63,22 @@ pub fn wait_pid(pid: u32, timeout: Option<Duration>) -> Result<Option<Exit>, Err
 }
 
 pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit>, Error> {
-    let known = Pid::new(pid)?;
-    // A look at our own child costs a tenth of opening an event backend. Its
-    // pid cannot mean another process before it is reaped.
-    let child = sys::peek_child(known);
-    match child {
-        // On macOS up to 10.15, the status of a killed child is unknown here and in the process
-        // table known.
-        Child::Exited(exit) if exit != Exit::UNKNOWN => return Ok(Some(exit)),
-        Child::Running if deadline == Deadline::Now && sys::is_sure_to_live(known) => {
-            return Ok(None);
+    let pid = Pid::new(pid)?;
+    // A child that has exited keeps its pid until it is reaped, and one `waitid` is cheaper than
+    // opening a pidfd.
+    let child = peek_child(pid);
+    if let ChildState::Exited(exit) = child {
+        // On macOS up to 10.15, `waitid` does not report the status of a killed child, but the
+        // process table does.
+        if exit != Exit::UNKNOWN {
+            return Ok(Some(exit));
         }
-        _ => {}
     }
-    match Process::open(pid) {
-        // Somebody has reaped the child since the look. (A thread that we trace is still
-        // there, and no process.)
+    match Process::open(pid.get()) {
+        // The child was reaped in between. If `waitid` still finds it, `pid` is the id of a thread
+        // that we trace, which is not a process.
         Err(Error::NotFound { .. })
-            if child != Child::NotOurs && sys::peek_child(known) == Child::NotOurs =>
+            if child != ChildState::NotAChild && peek_child(pid) == ChildState::NotAChild =>
         {
             Ok(Some(Exit::UNKNOWN))
         }
@@ -90,8 +88,8 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 
 /// An open process, which is not confused with a later one that gets its pid.
 ///
-/// A pidfd, a kqueue, a process handle or an open `/proc` file holds it. Where it has to be
-/// polled without one of these, [other marks](crate#pids) identify it.
+/// It is identified by a pidfd, a kqueue, a process handle or an open `/proc` file. Where it has to
+/// be polled without one of these, [its start time](crate#pids) or the like identifies it.
 ///
 /// Any number of threads can wait for one `Process`, each with its own deadline, while
 /// another kills it. Once it has exited, every call returns the same [`Exit`]. Dropping it
@@ -124,18 +122,18 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 #[derive(Debug)]
 pub struct Process {
     pub(crate) pid: Pid,
-    /// What it was opened with, kept after a fall to polling: it can still be sent signals.
-    pub(crate) event: Option<Event>,
-    /// Whether to fall back if events fail.
-    or_polling: bool,
+    /// Kept after a fallback to polling, as signals can still be sent through it.
+    pub(crate) handle: Option<Handle>,
+    /// Whether to poll if events fail.
+    allow_fallback: bool,
     polled: OnceLock<Polled>,
-    exit: OnceLock<Exit>,
+    pub(crate) exit: OnceLock<Exit>,
 }
 
 #[derive(Debug)]
 struct Polled {
     polling: Polling,
-    /// Why it has to be polled, if it was not asked for.
+    /// Why it is polled. `None` if that was asked for.
     cause: Option<io::Error>,
 }
 
@@ -148,22 +146,13 @@ impl Process {
     /// # Errors
     ///
     /// As for [`wait_pid`].
-    ///
-    /// ```
-    /// use procwait::{Error, Process};
-    ///
-    /// let this = Process::open(std::process::id())?;
-    /// assert_eq!(this.try_wait()?, None);
-    /// assert!(matches!(Process::open(0), Err(Error::InvalidPid { pid: 0 })));
-    /// # Ok::<(), Error>(())
-    /// ```
     pub fn open(pid: u32) -> Result<Process, Error> {
         let pid = Pid::new(pid)?;
-        match Event::open(pid) {
-            Ok(event) => Ok(Process::new(pid, Some(event), true)),
-            // Among the causes is "no such process": some kernels say so of
-            // processes that are just exiting, or of zombies. The probe knows.
-            Err(cause) => Process::polled(pid, Some(cause)),
+        match Handle::open(pid) {
+            Ok(handle) => Ok(Process::new(pid, Some(handle), true)),
+            // If the cause is ESRCH, there may be such a process all the same: some kernels say
+            // so for processes that are just exiting, or for zombies. The probe finds out.
+            Err(cause) => Process::open_polled(pid, Some(cause)),
         }
     }
 
@@ -175,62 +164,48 @@ impl Process {
     /// As for [`open`](Process::open), and [`Error::Unsupported`] if this OS, this version of
     /// it, or this sandbox does not have the backend. Other failures, such as a lack of
     /// descriptors, are [`Error::Os`], here and in later waits.
-    ///
-    /// ```
-    /// use procwait::{Backend, Process};
-    ///
-    /// let this = Process::open_with(std::process::id(), Backend::Polling)?;
-    /// assert_eq!(this.backend(), Backend::Polling);
-    /// assert!(this.fallback_cause().is_none(), "it was asked for");
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn open_with(pid: u32, backend: Backend) -> Result<Process, Error> {
-        let known = Pid::new(pid)?;
+        let pid = Pid::new(pid)?;
         if backend == Backend::Polling {
-            return Process::polled(known, None);
+            return Process::open_polled(pid, None);
         }
-        if Event::BACKEND != Some(backend) {
+        if Handle::BACKEND != Some(backend) {
             return Err(Error::Unsupported { backend });
         }
-        let cause = match Event::open(known) {
-            Ok(event) => return Ok(Process::new(known, Some(event), false)),
-            Err(cause) => cause,
-        };
-        if Event::is_unavailable(&cause) {
-            return Err(Error::Unsupported { backend });
-        }
-        match Polling::open(known, Keep::Always).map_err(Error::os(sys::CALL, pid))? {
-            None => Err(Error::NotFound { pid }),
-            Some(_) => Err(Error::os(Event::OPEN, pid)(cause)),
+        match Handle::open(pid) {
+            Ok(handle) => Ok(Process::new(pid, Some(handle), false)),
+            Err(cause) if Handle::is_unsupported(&cause) => Err(Error::Unsupported { backend }),
+            Err(cause) => match Process::open_polled(pid, None) {
+                Ok(_) => Err(Error::os(Handle::OPEN_CALL, pid, cause)),
+                Err(error) => Err(error),
+            },
         }
     }
 
-    /// Opens the process of a child. If no process has its pid, nothing else is asked about it:
-    /// the owner can wait for a child that is just exiting, and on OpenBSD, reading the process
-    /// table ends a program that has pledged not to (pledge(2), "ps").
+    /// Opens the process of a child. If the OS reports that no process has its pid, this does not
+    /// probe: the caller can wait for a child that is just exiting, and on OpenBSD, reading the
+    /// process table ends a program that has pledged not to (pledge(2), "ps").
     pub(crate) fn open_child(pid: u32) -> Result<Process, Error> {
-        let known = Pid::new(pid)?;
-        match Event::open(known) {
-            Ok(event) => Ok(Process::new(known, Some(event), true)),
-            Err(cause) if is_no_such_process(&cause) => Err(Error::NotFound { pid }),
-            Err(cause) => Process::polled(known, Some(cause)),
+        let pid = Pid::new(pid)?;
+        match Handle::open(pid) {
+            Ok(handle) => Ok(Process::new(pid, Some(handle), true)),
+            Err(cause) if is_no_such_process(&cause) => Err(Error::NotFound { pid: pid.get() }),
+            Err(cause) => Process::open_polled(pid, Some(cause)),
         }
     }
 
-    fn new(pid: Pid, event: Option<Event>, or_polling: bool) -> Process {
+    fn new(pid: Pid, handle: Option<Handle>, allow_fallback: bool) -> Process {
         Process {
             pid,
-            event,
-            or_polling,
+            handle,
+            allow_fallback,
             polled: OnceLock::new(),
             exit: OnceLock::new(),
         }
     }
 
-    fn polled(pid: Pid, cause: Option<io::Error>) -> Result<Process, Error> {
-        let opened = Polling::open(pid, Keep::Always);
-        let opened = opened.map_err(Error::os(sys::CALL, pid.get()))?;
-        let (polling, exit) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
+    fn open_polled(pid: Pid, cause: Option<io::Error>) -> Result<Process, Error> {
+        let (polling, exit) = Polling::open(pid, KeepFd::Always)?;
         Ok(Process {
             polled: Polled { polling, cause }.into(),
             exit: exit.map(OnceLock::from).unwrap_or_default(),
@@ -239,49 +214,24 @@ impl Process {
     }
 
     /// The pid it was opened with. Another process may have it once this one has been reaped.
-    ///
-    /// ```
-    /// # use procwait::Process;
-    /// let this = Process::open(std::process::id())?;
-    /// assert_eq!(this.pid(), std::process::id());
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn pid(&self) -> u32 {
         self.pid.get()
     }
 
     /// The backend in use. It can change to [`Backend::Polling`] during a wait, and never
     /// changes back.
-    ///
-    /// ```
-    /// # use procwait::Process;
-    /// let this = Process::open(std::process::id())?;
-    /// println!("waiting by {}", this.backend()); // "pidfd"
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn backend(&self) -> Backend {
-        match self.events() {
-            Some(_) => Event::BACKEND.unwrap_or(Backend::Polling),
-            None => Backend::Polling,
-        }
+        let watched_by = self.active_handle().and(Handle::BACKEND);
+        watched_by.unwrap_or(Backend::Polling)
     }
 
-    /// `None`: it is polled.
-    pub(crate) fn events(&self) -> Option<&Event> {
-        self.event.as_ref().filter(|_| self.polled.get().is_none())
+    /// `None` if it is polled.
+    pub(crate) fn active_handle(&self) -> Option<&Handle> {
+        self.handle.as_ref().filter(|_| self.polled.get().is_none())
     }
 
     /// Why the process is polled: the error from the event backend. `None` if it is not
     /// polled, or was opened with [`Backend::Polling`].
-    ///
-    /// ```
-    /// # use procwait::Process;
-    /// let this = Process::open(std::process::id())?;
-    /// if let Some(cause) = this.fallback_cause() {
-    ///     eprintln!("polling: {cause}");
-    /// }
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn fallback_cause(&self) -> Option<&io::Error> {
         self.polled.get()?.cause.as_ref()
     }
@@ -293,125 +243,54 @@ impl Process {
     ///
     /// [`Error::Os`] if events fail, and polling fails too or was excluded by
     /// [`open_with`](Process::open_with).
-    ///
-    /// ```
-    /// # use procwait::Process;
-    /// let this = Process::open(std::process::id())?;
-    /// assert_eq!(this.try_wait()?, None);
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn try_wait(&self) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::Now)
     }
 
     /// Waits until the process has exited, however long that takes.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_wait`](Process::try_wait).
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::Process;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("true").spawn()?;
-    /// let process = Process::open(child.id())?;
-    /// assert!(process.wait()?.success());
-    /// # child.wait()?;
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Fails as [`try_wait`](Process::try_wait) does.
     pub fn wait(&self) -> Result<Exit, Error> {
-        loop {
-            if let Some(exit) = self.wait_until(Deadline::Never)? {
-                return Ok(exit);
-            }
-        }
+        let exit = self.wait_until(Deadline::Never)?;
+        Ok(exit.expect("there is no deadline"))
     }
 
     /// Waits until the process has exited. Returns `Ok(None)` if `timeout` passes first,
     /// never early. A timeout that the clock cannot represent waits forever.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_wait`](Process::try_wait).
-    ///
-    /// ```
-    /// use procwait::Process;
-    /// use std::time::Duration;
-    ///
-    /// let this = Process::open(std::process::id())?;
-    /// assert_eq!(this.wait_timeout(Duration::from_millis(10))?, None);
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
+    /// Fails as [`try_wait`](Process::try_wait) does.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::after(timeout))
     }
 
     /// Waits until the process has exited. Returns `Ok(None)` if `deadline` passes first,
     /// never early. A deadline in the past checks once.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_wait`](Process::try_wait).
-    ///
-    /// ```
-    /// use procwait::Process;
-    /// use std::time::{Duration, Instant};
-    ///
-    /// let this = Process::open(std::process::id())?;
-    /// let deadline = Instant::now() + Duration::from_millis(10);
-    /// assert_eq!(this.wait_deadline(deadline)?, None);
-    /// assert!(Instant::now() >= deadline);
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
+    /// Fails as [`try_wait`](Process::try_wait) does.
     pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<Exit>, Error> {
         self.wait_until(Deadline::at(deadline))
     }
 
     /// A descriptor that becomes readable when the process exits, and stays so: for use with
-    /// `poll`, epoll, kqueue or an async reactor. `None` if the process is polled, and on
-    /// illumos and Solaris, where `/proc/PID/psinfo` is always readable.
+    /// `poll`, epoll, kqueue or an async reactor. `None` if the process is polled.
     ///
     /// When it is readable, call [`try_wait`](Process::try_wait). Readiness can be spurious
     /// for a moment: if `try_wait` returns `None`, keep waiting.
-    ///
-    /// ```
-    /// use procwait::Process;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let process = Process::open(child.id())?;
-    /// if let Some(fd) = process.as_event_fd() {
-    ///     // Add `fd` to what your event loop waits for.
-    /// #   let _ = fd;
-    /// }
-    /// # child.kill()?;
-    /// # child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[cfg(unix)]
     pub fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.events()?.as_event_fd()
+        self.as_event()
     }
 
     /// The process handle, which becomes signaled when the process exits, for use with
     /// `WaitForMultipleObjects` and the like. `None` if the process is polled.
-    ///
-    /// ```
-    /// # use procwait::Process;
-    /// let this = Process::open(std::process::id())?;
-    /// assert!(this.as_event_handle().is_some());
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     #[cfg(windows)]
     pub fn as_event_handle(&self) -> Option<BorrowedHandle<'_>> {
-        Some(self.events()?.as_handle())
+        self.as_event()
     }
 
-    /// How, if that is known already.
-    pub(crate) fn exited(&self) -> Option<Exit> {
+    pub(crate) fn as_event(&self) -> Option<BorrowedEvent<'_>> {
+        self.active_handle()?.as_event()
+    }
+
+    /// The exit, if it is known already.
+    pub(crate) fn known_exit(&self) -> Option<Exit> {
         self.exit.get().copied()
     }
 
@@ -423,101 +302,80 @@ impl Process {
             if let Some(exit) = self.exit()? {
                 return Ok(Some(exit));
             }
-            // The event was none.
+            // The event was spurious.
             if deadline.has_passed() {
                 return Ok(None);
             }
         }
     }
 
-    /// Sleeps until the process has exited, or the deadline has passed (`None`). The event can
-    /// be spurious: [`exit`](Process::exit) distinguishes.
+    /// Sleeps until the process has exited, or until the deadline (`None`). The event can be
+    /// spurious, so [`exit`](Process::exit) must be called next.
     pub(crate) fn wait_event(&self, deadline: Deadline) -> Result<Option<ExitEvent>, Error> {
         if self.exit.get().is_some() {
             return Ok(Some(ExitEvent::Exited));
         }
-        if let Some(event) = self.events() {
-            match event.wait_event(deadline) {
-                Ok(waited) => return Ok(waited),
-                Err(cause) => self.fall_back(event, cause)?,
+        if let Some(handle) = self.active_handle() {
+            match handle.wait(deadline) {
+                Ok(event) => return Ok(event),
+                Err(cause) => self.fall_back(handle, cause)?,
             }
         }
         if let Some(polling) = self.polling() {
-            let waited = polling.wait(deadline, &self.exit);
-            waited.map_err(Error::os(sys::CALL, self.pid.get()))?;
+            polling.wait(deadline, &self.exit)?;
         }
         Ok(self.exit.get().map(|_| ExitEvent::Exited))
     }
 
-    /// How the process exited, after a [`wait_event`](Process::wait_event).
-    /// `None` if it has not.
+    /// How the process exited, after a [`wait_event`](Process::wait_event). `None` if it has not.
     pub(crate) fn exit(&self) -> Result<Option<Exit>, Error> {
-        if let (Some(event), None) = (self.events(), self.exit.get()) {
-            match event.exit() {
-                Ok(exit) => self.has_exited(exit),
-                Err(cause) => self.fall_back(event, cause)?,
+        if let (Some(handle), None) = (self.active_handle(), self.exit.get()) {
+            match handle.exit() {
+                Ok(Some(exit)) => self.record_exit(exit),
+                Ok(None) => {}
+                Err(cause) => self.fall_back(handle, cause)?,
             }
         }
-        Ok(self.exited())
+        Ok(self.known_exit())
     }
 
-    /// Looks, if it is time to, or says how long to pause: at the pace of all who poll this
-    /// process, or at the given one where events ought to tell.
-    #[cfg(any(feature = "tokio", feature = "async-io"))]
-    pub(crate) fn turn(
-        &self,
-        when: crate::deadline::When,
-        pace: &mut crate::deadline::Pace,
-    ) -> Result<crate::deadline::Turn<Exit>, Error> {
-        match self.polling() {
-            Some(polling) => {
-                let turn = polling.turn(when, &self.exit);
-                turn.map_err(Error::os(sys::CALL, self.pid.get()))
-            }
-            None => pace.turn(when, || self.try_wait()),
-        }
+    /// What the OS reports about this very process to its parent. `None` if the OS can only be
+    /// asked about a pid.
+    pub(crate) fn child_state(&self) -> Option<ChildState> {
+        let state = self.handle.as_ref().and_then(Handle::child_state);
+        state.or_else(|| self.polling()?.child_state())
     }
 
-    /// What the OS reports of this very process to its parent. `None` if it can only be asked
-    /// about a pid.
-    pub(crate) fn child_state(&self) -> Option<Child> {
-        let by_event = self.event.as_ref().and_then(Event::child_state);
-        by_event.or_else(|| self.polling()?.child_state())
+    /// Records the exit, unless one is recorded already: every call returns the first one.
+    fn record_exit(&self, exit: Exit) {
+        let _ = self.exit.set(exit);
     }
 
-    /// Whoever is the first to know, all answer what he found.
-    fn has_exited(&self, exit: Option<Exit>) {
-        if let Some(exit) = exit {
-            let _ = self.exit.set(exit);
-        }
-    }
-
-    /// It has exited, as this look or else what it was opened with can tell.
-    pub(crate) fn is_gone(&self, seen: Option<Exit>) {
-        let exit = seen.or_else(|| self.event.as_ref()?.exit().ok()?);
-        self.has_exited(Some(exit.unwrap_or(Exit::UNKNOWN)));
+    /// Records that the process has been reaped, with the exit if the OS still reports it.
+    pub(crate) fn record_reaped(&self, known: Option<Exit>) {
+        let exit = known.or_else(|| self.handle.as_ref()?.exit().ok()?);
+        self.record_exit(exit.unwrap_or(Exit::UNKNOWN));
     }
 
     pub(crate) fn polling(&self) -> Option<&Polling> {
         self.polled.get().map(|polled| &polled.polling)
     }
 
-    /// From events to polling, once they have failed. Of several who find out at the same
-    /// time the first one's is the polling that all go over to.
-    fn fall_back(&self, event: &Event, cause: io::Error) -> Result<(), Error> {
-        if !self.or_polling {
-            return Err(Error::os(Event::WAIT, self.pid.get())(cause));
+    /// Switches from events to polling. If several threads fall back at once, all use the first
+    /// one's `Polling`.
+    fn fall_back(&self, handle: &Handle, cause: io::Error) -> Result<(), Error> {
+        if !self.allow_fallback {
+            return Err(Error::os(Handle::WAIT_CALL, self.pid, cause));
         }
         if self.polled.get().is_some() {
             return Ok(());
         }
-        let taken = Polling::take_over(self.pid, Keep::Always, || event.is_reaped());
-        match taken.map_err(Error::os(sys::CALL, self.pid.get()))? {
-            Ok(polling) => {
+        match Polling::take_over(self.pid, KeepFd::Always, || handle.is_reaped())? {
+            TakenOver::Polling(polling) => {
                 let cause = Some(cause);
                 let _ = self.polled.set(Polled { polling, cause });
             }
-            Err(seen) => self.is_gone(seen),
+            TakenOver::Exited(exit) => self.record_reaped(exit),
         }
         Ok(())
     }

@@ -1,24 +1,15 @@
-//! Signals, to the process that is held and not to the next one that has its number.
+//! Sends signals, without reaching a later process with the same pid.
 
-use crate::{Error, Process, WaitSet};
-#[cfg(unix)]
-use crate::{Exit, deadline::Deadline, error::is_no_such_process, pid::Pid, sys};
-#[cfg(windows)]
 use crate::{
-    polling::Polling,
-    sys::{Event, Member},
+    Error, Process, WaitSet,
+    pid::Pid,
+    sys::{KILL, ProcessHandle as _, SetMember as _, Signal, is_no_such_process, signal_pid},
 };
 #[cfg(unix)]
-use rustix::process::Signal;
+use crate::{Exit, deadline::Deadline};
 #[cfg(unix)]
-use std::{io, time::Duration};
-
-#[cfg(unix)]
-const KILL: i32 = Signal::KILL.as_raw();
-#[cfg(unix)]
-const TERM: i32 = Signal::TERM.as_raw();
-#[cfg(unix)]
-const CONT: i32 = Signal::CONT.as_raw();
+use std::time::Duration;
+use std::{io, iter};
 
 impl Process {
     /// Kills the process: `SIGKILL` on Unix, `TerminateProcess` with exit code 1 on Windows.
@@ -28,34 +19,8 @@ impl Process {
     /// # Errors
     ///
     /// [`Error::Os`] if the OS refuses.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::Process;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let process = Process::open(child.id())?; // any pid would do
-    /// process.kill()?;
-    /// assert!(!process.wait()?.success());
-    /// process.kill()?; // has exited, and that is all right
-    /// # child.wait()?;
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn kill(&self) -> Result<(), Error> {
-        #[cfg(unix)]
-        return self.send_signal(KILL).map(drop);
-        #[cfg(windows)]
-        kill(
-            || self.try_wait().map(|exit| exit.is_some()),
-            || {
-                self.event
-                    .as_ref()
-                    .map(Event::kill)
-                    .or_else(|| self.polling().map(Polling::kill))
-            },
-        )
+        self.signal(KILL).map(drop)
     }
 
     /// Sends a signal to the process. Returns `Ok(false)` if it has exited (it may be a
@@ -86,19 +51,20 @@ impl Process {
     /// ```
     #[cfg(unix)]
     pub fn send_signal(&self, signal: i32) -> Result<bool, Error> {
-        let polling = || Some(self.polling()?.send_signal(signal));
-        send(
-            self.pid,
-            signal,
-            || self.try_wait().map(|exit| exit.is_some()),
-            || {
-                by_either(
-                    self.event.as_ref().map(|event| event.send_signal(signal)),
-                    polling,
-                )
-            },
-            || self.is_gone(None),
-        )
+        self.signal(signal)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<bool, Error> {
+        let has_exited = || Ok(self.try_wait()?.is_some());
+        let by_handle = self.handle.iter().map(|handle| handle.signal(signal));
+        // Not before the check, which can fall back to polling.
+        let polling = iter::once_with(|| self.polling()).flatten();
+        let by_probe = polling.map(|polling| polling.signal(signal));
+        let is_sent = send(self.pid, signal, has_exited, by_handle.chain(by_probe))?;
+        if !is_sent {
+            self.record_reaped(self.known_exit());
+        }
+        Ok(is_sent)
     }
 
     /// Asks the process to exit, and kills it if it does not: sends `SIGTERM` and `SIGCONT`
@@ -111,7 +77,8 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// As for [`send_signal`](Process::send_signal).
+    /// As for [`send_signal`](Process::send_signal) and [`try_wait`](Process::try_wait). If the wait
+    /// fails, `SIGTERM` was sent, and `SIGKILL` was not.
     ///
     /// ```
     /// use procwait::Process;
@@ -129,14 +96,15 @@ impl Process {
     /// ```
     #[cfg(unix)]
     pub fn stop(&self, grace: Duration) -> Result<Option<Exit>, Error> {
+        use rustix::process::Signal;
         let deadline = Deadline::after(grace);
-        if self.send_signal(TERM)? {
-            self.send_signal(CONT)?;
+        if self.send_signal(Signal::TERM.as_raw())? {
+            self.send_signal(Signal::CONT.as_raw())?;
             if self.wait_until(deadline)?.is_none() {
                 self.kill()?;
             }
         }
-        Ok(self.exited())
+        Ok(self.known_exit())
     }
 }
 
@@ -147,38 +115,8 @@ impl WaitSet {
     /// # Errors
     ///
     /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the OS refuses.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::WaitSet;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let mut set = WaitSet::new();
-    /// set.insert(child.id())?;
-    /// set.kill(child.id())?;
-    /// let (_, exit) = set.wait(None)?.expect("waits until it exits");
-    /// assert_eq!(exit.signal(), Some(9));
-    /// # child.wait()?;
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn kill(&self, pid: u32) -> Result<(), Error> {
-        #[cfg(unix)]
-        return self.send_signal(pid, KILL).map(drop);
-        #[cfg(windows)]
-        {
-            let (known, entry) = self.member(pid)?;
-            let (member, polling) = entry.held();
-            kill(
-                || self.has_exited(known, entry),
-                || {
-                    member
-                        .map(Member::kill)
-                        .or_else(|| polling.map(Polling::kill))
-                },
-            )
-        }
+        self.signal(pid, KILL).map(drop)
     }
 
     /// Sends a signal to a process in the set, like [`Process::send_signal`]. Returns
@@ -187,97 +125,38 @@ impl WaitSet {
     /// # Errors
     ///
     /// [`Error::NotFound`] if the pid is not in the set, [`Error::Os`] if the OS refuses.
-    ///
-    /// ```
-    /// use procwait::WaitSet;
-    /// use std::process::Command;
-    ///
-    /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// let mut set = WaitSet::new();
-    /// set.insert(child.id())?;
-    /// assert!(set.send_signal(child.id(), 15)?);
-    /// let (_, exit) = set.wait(None)?.expect("waits until it exits");
-    /// assert_eq!(exit.signal(), Some(15));
-    /// # child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[cfg(unix)]
     pub fn send_signal(&self, pid: u32, signal: i32) -> Result<bool, Error> {
-        let (known, entry) = self.member(pid)?;
-        let (member, polling) = entry.held();
-        let polling = || Some(polling?.send_signal(signal));
-        send(
-            known,
-            signal,
-            || self.has_exited(known, entry),
-            || by_either(member.map(|member| member.send_signal(signal)), polling),
-            || {},
-        )
+        self.signal(pid, signal)
+    }
+
+    fn signal(&self, pid: u32, signal: Signal) -> Result<bool, Error> {
+        let member = self.member(pid)?;
+        let has_exited = || Ok(self.check(member)?.is_some());
+        let by_handle = member.watched.iter().map(|watched| watched.signal(signal));
+        let by_probe = member.polling.iter().map(|polling| polling.signal(signal));
+        send(member.pid, signal, has_exited, by_handle.chain(by_probe))
     }
 }
 
-/// `held` sends it to what holds the process, if there is something that can be sent one,
-/// and `is_gone` is told if that knows of no such process any more.
-///
-/// A zombie can be sent signals, too: so it is looked at first, and false is that it has
-/// exited. Where the signal is refused, the refusal may be a sandbox's: what `kill` says
-/// counts. Between the look before it and the `kill` itself the process could be reaped
-/// and its number given away, within microseconds; a child that we have not reaped keeps
-/// it.
-#[cfg(unix)]
+/// Sends a signal. Returns `false` if the process has exited. The `attempts` send it to the process
+/// itself, each in another way.
 fn send(
     pid: Pid,
-    signal: i32,
+    signal: Signal,
     has_exited: impl Fn() -> Result<bool, Error>,
-    held: impl FnOnce() -> io::Result<()>,
-    is_gone: impl FnOnce(),
+    attempts: impl Iterator<Item = io::Result<()>>,
 ) -> Result<bool, Error> {
-    // If the look fails, it may be sent all the same.
+    // If the check fails, the signal can be sent all the same.
     if let Ok(true) = has_exited() {
         return Ok(false);
     }
-    match held() {
-        Ok(()) => return Ok(true),
-        Err(refused) if is_no_such_process(&refused) => {
-            is_gone();
-            return Ok(false);
+    for attempt in attempts {
+        match attempt {
+            Ok(()) => return Ok(true),
+            Err(error) if is_no_such_process(&error) => return Ok(false),
+            Err(_) => {}
         }
-        Err(_) => {}
     }
-    if has_exited()? {
-        return Ok(false);
-    }
-    match sys::kill(pid, signal) {
-        Ok(()) => Ok(true),
-        Err(_) if has_exited()? => Ok(false),
-        Err(refused) => Err(Error::os("kill", pid.get())(refused)),
-    }
-}
-
-/// By the event's means, or else by polling's, unless the first know it to be gone.
-#[cfg(unix)]
-fn by_either(
-    event: Option<io::Result<()>>,
-    polling: impl FnOnce() -> Option<io::Result<()>>,
-) -> io::Result<()> {
-    match event {
-        Some(Ok(())) => Ok(()),
-        Some(Err(refused)) if is_no_such_process(&refused) => Err(refused),
-        _ => polling().unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into())),
-    }
-}
-
-/// As for `std::process::Child::kill`, it is no error if it has exited.
-#[cfg(windows)]
-fn kill(
-    has_exited: impl Fn() -> Result<bool, Error>,
-    held: impl FnOnce() -> Option<Result<(), Error>>,
-) -> Result<(), Error> {
-    if has_exited()? {
-        return Ok(());
-    }
-    match held() {
-        Some(Err(_)) if has_exited()? => Ok(()),
-        answer => answer.unwrap_or(Ok(())),
-    }
+    signal_pid(pid, signal, has_exited)
 }

@@ -1,6 +1,6 @@
-//! On async-io, the reactor of smol and async-std, which works with any executor.
+//! Awaiting on async-io, the reactor of smol and async-std, which works with any executor.
 
-use crate::{Error, Exit, Process, runtime, sys::awaited::OnAsyncIo};
+use crate::{Error, Exit, Process, sys::AsyncIoRegistration};
 use async_io::Timer;
 
 impl Process {
@@ -54,6 +54,6 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn wait_on_async_io(&self) -> Result<Exit, Error> {
-        runtime::wait::<OnAsyncIo, _>(self, Timer::after).await
+        super::wait::<AsyncIoRegistration, _>(self, Timer::after).await
     }
 }

@@ -1,4 +1,4 @@
-//! Awaiting a process: what is the same on all runtimes.
+//! Awaiting a process, on any runtime.
 
 #[cfg(feature = "async-io")]
 mod async_io;
@@ -7,8 +7,8 @@ mod tokio;
 
 use crate::{
     Error, Exit, Process,
-    deadline::{Pace, Turn, When},
-    sys::awaited::{RECHECK, Watch},
+    backoff::{Attempt, Backoff},
+    sys::{Handle, ProcessHandle as _, Registration},
 };
 use std::{
     future::{Future, poll_fn},
@@ -18,54 +18,58 @@ use std::{
     time::Duration,
 };
 
-/// Looks, and waits for news by `W`. Where there are none to be had it looks again and
-/// again, with pauses by the runtime's `sleep`.
+/// Checks, and waits for an event through `R`, or for the next check with the runtime's `sleep`.
 ///
-/// Nothing but the `Process` remembers anything, so that the future may be dropped whenever.
-pub(crate) async fn wait<W: Watch, S: Future>(
+/// All state is in the `Process`, so the future can be dropped at any time. In particular,
+/// restarting it does not reset the backoff of a polled process.
+async fn wait<R: Registration, S: Future>(
     process: &Process,
     sleep: fn(Duration) -> S,
 ) -> Result<Exit, Error> {
-    let mut watch = None;
-    // Those who begin again and again look no more often than others who poll the process.
-    let (mut when, mut pace) = (When::Affordable, Pace::default());
+    let mut registration = None;
+    // For a watched process, while the runtime does not register it.
+    let mut backoff = Backoff::default();
+    let mut has_event = false;
+    let mut is_first = true;
     loop {
-        let pause = match process.turn(when, &mut pace)? {
-            Turn::Found(exit) => return Ok(exit),
-            Turn::Pause(pause) => pause,
+        let attempt = match process.polling() {
+            Some(polling) => polling.attempt(is_first && polling.is_within_budget(), &process.exit),
+            None => backoff.attempt(has_event, || process.try_wait()),
         };
-        watch = match (process.events(), watch) {
-            // It may have exited before: look again.
-            (Some(event), None) => W::new(event).ok(),
-            (Some(event), Some(registered)) => {
-                match news(&registered, RECHECK.map(sleep)).await {
+        is_first = false;
+        let delay = match attempt? {
+            Attempt::Done(exit) => return Ok(exit),
+            Attempt::RetryAfter(delay) => delay,
+        };
+        registration = match (process.active_handle(), registration) {
+            // It may have exited before it was registered, so it is checked again.
+            (Some(handle), None) => R::new(handle).ok(),
+            (Some(handle), Some(registered)) => {
+                match event(&registered, Handle::recheck_interval().map(sleep)).await {
                     Ok(()) => Some(registered),
-                    // The runtime is shutting down, which a new registration reports as well:
-                    // then the pause below ends the wait as any timer of the runtime ends.
-                    Err(_) => W::new(event).ok(),
+                    // The runtime is shutting down. A new registration fails as well, and then
+                    // the sleep ends this wait as the runtime ends all its timers.
+                    Err(_) => R::new(handle).ok(),
                 }
             }
             (None, _) => None,
         };
-        when = match watch {
-            Some(_) => When::Now,
-            None => {
-                sleep(pause).await;
-                When::Due
-            }
-        };
+        has_event = registration.is_some();
+        if !has_event {
+            sleep(delay).await;
+        }
     }
 }
 
-/// Until there may be news, or it is time for a look without any.
-async fn news(watch: &impl Watch, look: Option<impl Future>) -> io::Result<()> {
-    let (mut ready, mut look) = (pin!(watch.ready()), pin!(look));
+/// Waits for the event, or for the time of the next check.
+async fn event(registration: &impl Registration, recheck: Option<impl Future>) -> io::Result<()> {
+    let (mut ready, mut recheck) = (pin!(registration.ready()), pin!(recheck));
     poll_fn(|context| {
-        if let Poll::Ready(news) = ready.as_mut().poll(context) {
-            return Poll::Ready(news);
+        if let Poll::Ready(ready) = ready.as_mut().poll(context) {
+            return Poll::Ready(ready);
         }
-        match look.as_mut().as_pin_mut() {
-            Some(look) => look.poll(context).map(|_| Ok(())),
+        match recheck.as_mut().as_pin_mut() {
+            Some(recheck) => recheck.poll(context).map(|_| Ok(())),
             None => Poll::Pending,
         }
     })
@@ -75,7 +79,7 @@ async fn news(watch: &impl Watch, look: Option<impl Future>) -> io::Result<()> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::sys::Event;
+    use crate::sys::Handle;
     use std::{
         cell::RefCell,
         collections::VecDeque,
@@ -88,8 +92,7 @@ mod tests {
     type Step = Box<dyn FnOnce()>;
 
     thread_local! {
-        /// What happens while the process is registered, and then each time before there are
-        /// news, or false ones.
+        /// What happens during the registration, and then before each event, spurious or not.
         static SCRIPT: RefCell<VecDeque<Step>> = const { RefCell::new(VecDeque::new()) };
     }
 
@@ -101,8 +104,8 @@ mod tests {
 
     struct Scripted;
 
-    impl Watch for Scripted {
-        fn new(_: &Event) -> io::Result<Scripted> {
+    impl Registration for Scripted {
+        fn new(_: &Handle) -> io::Result<Scripted> {
             next_step();
             Ok(Scripted)
         }
@@ -116,7 +119,7 @@ mod tests {
     }
 
     fn sleeper() -> (Child, Process) {
-        // Which reads until the end of its input.
+        // It reads until the end of its input.
         let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let process = Process::open(child.id()).unwrap();
         (child, process)
@@ -134,62 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_that_falls_into_the_registration_is_found() {
+    fn exit_during_registration_is_found() {
         let (child, process) = sleeper();
-        if process.events().is_none() {
+        if process.active_handle().is_none() {
             return end(child);
         }
         assert!(poll(&process, vec![Box::new(|| end(child))]).is_ready());
     }
 
     #[test]
-    fn news_are_looked_at_at_once_after_false_ones_too() {
+    fn events_are_checked_at_once_also_after_spurious_ones() {
         let (child, process) = sleeper();
-        if process.events().is_none() {
+        if process.active_handle().is_none() {
             return end(child);
         }
         let mut script: Vec<Step> = vec![Box::new(|| {})];
-        // Longer than the pauses are by then, which would otherwise be due.
+        // Longer than the delays by then, so that none is due.
         script
             .extend((0..8).map(|_| Box::new(|| thread::sleep(Duration::from_millis(30))) as Step));
         script.push(Box::new(|| end(child)));
         assert!(poll(&process, script).is_ready());
-    }
-
-    #[test]
-    #[cfg(all(
-        target_os = "linux",
-        not(kqueue_on_linux),
-        any(
-            target_arch = "x86_64",
-            target_arch = "aarch64",
-            target_arch = "riscv64"
-        )
-    ))]
-    fn from_events_to_the_timer_in_mid_wait() {
-        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-        let deny_poll = || {
-            let filter = SeccompFilter::new(
-                [(libc::SYS_ppoll, vec![])].into(),
-                SeccompAction::Allow,
-                SeccompAction::Errno(libc::EPERM as u32),
-                std::env::consts::ARCH.try_into().unwrap(),
-            );
-            let program: BpfProgram = filter.unwrap().try_into().unwrap();
-            apply_filter(&program).unwrap();
-        };
-        let (child, process) = sleeper();
-        if process.events().is_none() {
-            return end(child);
-        }
-        let (sender, falls) = std::sync::mpsc::channel();
-        thread::spawn(move || {
-            let polled = poll(&process, vec![Box::new(|| {}), Box::new(deny_poll)]);
-            let _ = sender.send(polled.is_pending() && process.events().is_none());
-        });
-        // If it did not pause, it would go on for ever.
-        let falls = falls.recv_timeout(Duration::from_secs(60));
-        end(child);
-        assert_eq!(falls, Ok(true));
     }
 }

@@ -1,17 +1,17 @@
-//! On tokio.
+//! Awaiting on tokio.
 
 use crate::{
     Error, Exit, Process,
     deadline::{Deadline, sleep_until},
-    runtime,
-    sys::awaited::OnTokio,
+    lock::lock,
+    sys::TokioRegistration,
 };
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         mpsc::{self, RecvTimeoutError},
     },
     task::{Poll, Waker},
@@ -39,7 +39,8 @@ impl Process {
     /// [Pausing tokio's clock][pause] neither delays nor speeds up this wait, and this wait
     /// neither moves the paused clock nor keeps it from moving: a timeout around it passes as
     /// soon as the runtime is idle, as around a read from a socket. (Where it would otherwise
-    /// need the runtime's timer, it then starts a thread for each pause.)
+    /// need the runtime's timer, it then starts a thread for each sleep. If that fails, it blocks
+    /// the runtime's thread instead, and the clock can move.)
     ///
     /// [pause]: https://docs.rs/tokio/latest/tokio/time/fn.pause.html
     /// [`tokio::time::timeout`]: https://docs.rs/tokio/latest/tokio/time/fn.timeout.html
@@ -75,7 +76,7 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn wait_on_tokio(&self) -> Result<Exit, Error> {
-        in_current_runtime(|| runtime::wait::<OnTokio, _>(self, sleep)).await
+        in_current_runtime(|| super::wait::<TokioRegistration, _>(self, sleep)).await
     }
 }
 
@@ -98,7 +99,7 @@ async fn in_current_runtime<F: Future>(start: impl Fn() -> F) -> F::Output {
                 None
             }
             // tokio's own types work outside of a runtime once they are registered with one.
-            // The next pause needs its timer, too.
+            // The next sleep needs its timer, too.
             Err(_) => registered_in.as_ref().map(Handle::enter),
         };
         future.as_mut().poll(context)
@@ -164,8 +165,4 @@ async fn sleep_on_thread(duration: Duration) {
     })
     .await;
     drop(dropped_with_future);
-}
-
-fn lock(waker: &Mutex<Waker>) -> MutexGuard<'_, Waker> {
-    waker.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,28 +1,29 @@
-//! Many processes, one wait.
+//! `WaitSet`: waits for many processes at once.
 
-mod events;
 mod member;
 
 use crate::{
     Error, Exit,
-    deadline::{Deadline, Pace, When, sleep_until},
+    backoff::Backoff,
+    deadline::{Deadline, sleep_until},
     pid::Pid,
-    polling::Polling,
-    sys::{self, Keep},
-    sys::{Fired, Token},
+    polling::{Polling, TakenOver},
+    sys::{
+        self, Handle, KeepFd, Poller, ProcessHandle as _, ReadyQueue, SetMember as _,
+        SetPoller as _,
+    },
 };
-use events::Events;
-use member::{Entry, Means, Seen};
+use member::Member;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    mem,
+    collections::{HashMap, HashSet, VecDeque},
+    io, mem,
     time::{Duration, Instant},
 };
 
 /// A set of processes to wait for together. Each wait returns the next exit.
 ///
-/// The cost of an insertion or an exit does not depend on the size of the set (except on
-/// illumos and Solaris). The processes need not be children, and are not reaped.
+/// The cost of an insertion or an exit does not depend on the size of the set. The
+/// processes need not be children, and are not reaped.
 ///
 /// # Cost
 ///
@@ -30,13 +31,12 @@ use std::{
 /// - macOS, the BSDs: one kqueue.
 /// - Windows: one handle for each process, and one thread of the system's pool for every 63.
 ///   A zero timeout checks every handle.
-/// - illumos, Solaris: one descriptor for each process; each wait takes time proportional to
-///   their number.
+/// - illumos, Solaris, others: no descriptors; all processes are polled.
 ///
-/// On Linux, illumos and Solaris, a set leaves 32 descriptors free for the rest of the
-/// program (an eighth of the limit, if that is below 256). Processes that do not fit are
-/// polled in the same wait, with backoff from 0.1 ms to 40 ms, or more if they are many:
-/// polling takes at most 10 % of a core. They move to events when descriptors are free again.
+/// On Linux, a set leaves 32 descriptors free for the rest of the program, or an eighth of the
+/// limit if the limit is below 256. Processes that do not fit are polled in the same wait, with
+/// backoff from 0.1 ms to 40 ms, or more if they are many: polling takes at most 10 % of a core.
+/// They are watched by events again when descriptors are free.
 /// To raise the soft limit: `ulimit -Sn`, or `setrlimit` with `RLIMIT_NOFILE`.
 ///
 /// # Fork
@@ -69,33 +69,25 @@ use std::{
 /// ```
 #[derive(Debug, Default)]
 pub struct WaitSet {
-    members: HashMap<u32, Entry>,
+    members: HashMap<u32, Member>,
     generation: u32,
-    events: Events,
-    /// The members that have to be looked at, and when.
+    /// Made at the first insertion, so that `new` cannot fail.
+    poller: Option<Poller>,
+    /// Whether the last wait for events failed. Until one succeeds, all members are polled.
+    poller_failed: bool,
+    ready: ReadyQueue,
+    /// The members that are polled, and watched ones whose event has failed.
     polled: HashSet<u32>,
-    pace: Pace,
-    exited: Exited,
-    /// The exits of members whose pid another member has now, to be reported first.
-    former: VecDeque<(u32, Exit)>,
-}
-
-/// The members whose exits are known and not yet reported, in the order in which they
-/// were found.
-#[derive(Debug, Default)]
-struct Exited {
-    pids: BTreeMap<u64, u32>,
-    next: u64,
+    /// When they are checked.
+    backoff: Backoff,
+    /// When all members were checked, see [`SetPoller`](sys::SetPoller::sweep_interval).
+    sweeps: Backoff,
+    /// The exits of members whose pid another member has now. They are reported first.
+    replaced: VecDeque<(u32, Exit)>,
 }
 
 impl WaitSet {
     /// Creates an empty set, without any OS resources until the first insertion.
-    ///
-    /// ```
-    /// let mut set = procwait::WaitSet::new();
-    /// assert_eq!(set.wait(None)?, None, "there is nothing to wait for");
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn new() -> WaitSet {
         WaitSet::default()
     }
@@ -110,154 +102,94 @@ impl WaitSet {
     /// # Errors
     ///
     /// As for [`wait_pid`](crate::wait_pid).
-    ///
-    /// ```
-    /// # use procwait::{Error, WaitSet};
-    /// let this = std::process::id();
-    /// let mut set = WaitSet::new();
-    /// assert!(set.insert(this)?);
-    /// assert!(!set.insert(this)?, "it was in already");
-    /// assert!(matches!(set.insert(0), Err(Error::InvalidPid { pid: 0 })));
-    /// # Ok::<(), Error>(())
-    /// ```
     pub fn insert(&mut self, pid: u32) -> Result<bool, Error> {
-        let known = Pid::new(pid)?;
-        let is_member = self.contains(pid);
-        if is_member && !self.is_reaped(known) {
+        let pid = Pid::new(pid)?;
+        let is_member = self.contains(pid.get());
+        if is_member && !self.check_whether_reaped(pid.get()) {
             return Ok(false);
         }
         self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        let means = match self.open(known, Token { pid, generation }) {
+        let mut member = Member::new(pid, self.generation);
+        match self.open(&mut member) {
             // No other process has the pid.
             Err(Error::NotFound { .. }) if is_member => return Ok(false),
             opened => opened?,
-        };
-        let former = self.members.insert(pid, Entry { generation, means });
-        if let Some(Means::Exited(exit, place, _)) = former.map(|former| former.means) {
-            self.exited.pids.remove(&place);
-            self.former.push_back((pid, exit));
+        }
+        let replaced = self.members.insert(pid.get(), member);
+        if let Some(exit) = replaced.and_then(|member| member.exit) {
+            self.replaced.push_back((pid.get(), exit));
         }
         Ok(true)
     }
 
-    fn open(&mut self, pid: Pid, token: Token) -> Result<Means, Error> {
-        if let Ok(member) = self.events.insert(pid, token) {
-            return Ok(Means::Event(member));
+    fn open(&mut self, member: &mut Member) -> Result<(), Error> {
+        member.watched = watch(&mut self.poller, &self.ready, member).ok();
+        if member.watched.is_some() {
+            return Ok(());
         }
-        // Among the causes is "no such process": the probe knows.
-        let opened = Polling::open(pid, Keep::IfSpare);
-        let opened = opened.map_err(Error::os(sys::CALL, pid.get()))?;
-        let (polling, exit) = opened.ok_or(Error::NotFound { pid: pid.get() })?;
-        let mut means = Means::Polling(polling.into(), None);
-        if let Some(exit) = exit {
-            means.record_exit(exit, self.exited.add(pid.get()));
+        // If that failed with ESRCH, there may be such a process all the same: the probe finds out.
+        let (polling, exit) = Polling::open(member.pid, KeepFd::UnlessReserved)?;
+        member.polling = Some(polling.into());
+        member.exit = exit;
+        if exit.is_some() {
+            self.ready.push(member.token());
         } else {
-            self.polled.insert(pid.get());
-            self.pace.restart();
+            self.polled.insert(member.pid.get());
+            self.backoff.restart();
         }
-        Ok(means)
+        Ok(())
     }
 
-    /// Whether the process of this member has exited and been reaped, so that another one can
-    /// have its pid. If it has exited, that is recorded first: the new process can hide it.
-    fn is_reaped(&mut self, pid: Pid) -> bool {
-        let Some(entry) = self.members.get(&pid.get()) else {
+    /// Checks a member, and records its exit. True if it is known to have been reaped, so that
+    /// another process can have its pid.
+    fn check_whether_reaped(&mut self, pid: u32) -> bool {
+        let Some(member) = self.members.get(&pid) else {
             return false;
         };
-        if !self.has_exited(pid, entry).unwrap_or(false) {
-            return false;
-        }
-        match entry.exit() {
-            Ok(Some(exit)) => self.record_exit(pid.get(), exit),
-            // It is among the events.
-            Ok(None) | Err(_) => self.record_events(),
-        }
-        let Some(entry) = self.members.get(&pid.get()) else {
+        let Ok(Some(exit)) = self.check(member) else {
             return false;
         };
-        let is_reaped = entry.means.zombie_is_reaped();
-        if is_reaped {
-            // It is not among the events if a sandbox denies waiting for them.
-            let exit = entry.exit_after_reap();
-            self.record_exit(pid.get(), exit);
-        }
+        let is_reaped = member.zombie_is_reaped();
+        self.record_exit(pid, exit);
         is_reaped
     }
 
     /// Removes the process `pid` without reporting it. Returns `false` if it was not in the
     /// set.
-    ///
-    /// ```
-    /// # let this = std::process::id();
-    /// # let mut set = procwait::WaitSet::new();
-    /// set.insert(this)?;
-    /// assert!(set.remove(this));
-    /// assert!(!set.remove(this));
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn remove(&mut self, pid: u32) -> bool {
-        let Some(entry) = self.members.remove(&pid) else {
+        let Some(member) = self.members.remove(&pid) else {
             return false;
         };
         self.polled.remove(&pid);
-        self.former.retain(|&(former, _)| former != pid);
-        match entry.means {
-            Means::Event(member) => self.events.remove(&member),
-            Means::Polling(..) => {}
-            Means::Exited(_, place, _) => {
-                self.exited.pids.remove(&place);
-            }
+        self.replaced.retain(|&(replaced, _)| replaced != pid);
+        if member.exit.is_some() {
+            self.ready.remove(member.token());
+        } else if let (None, Some(watched), Some(poller)) =
+            (&member.polling, &member.watched, &mut self.poller)
+        {
+            poller.remove(watched, &self.ready);
         }
         true
     }
 
     /// The number of processes in the set. A process leaves it when its exit is reported.
-    ///
-    /// ```
-    /// # let this = std::process::id();
-    /// # let mut set = procwait::WaitSet::new();
-    /// set.insert(this)?;
-    /// assert_eq!(set.len(), 1);
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn len(&self) -> usize {
-        self.members.len() + self.former.len()
+        self.members.len() + self.replaced.len()
     }
 
     /// Whether the set is empty.
-    ///
-    /// ```
-    /// assert!(procwait::WaitSet::new().is_empty());
-    /// ```
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
     /// The pids in the set, in no particular order. A pid occurs twice if two processes in the
     /// set have had it.
-    ///
-    /// ```
-    /// # let this = std::process::id();
-    /// # let mut set = procwait::WaitSet::new();
-    /// set.insert(this)?;
-    /// assert_eq!(set.pids().collect::<Vec<_>>(), [this]);
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn pids(&self) -> impl Iterator<Item = u32> + '_ {
-        let former = self.former.iter().map(|&(pid, _)| pid);
-        self.members.keys().copied().chain(former)
+        let replaced = self.replaced.iter().map(|&(pid, _)| pid);
+        self.members.keys().copied().chain(replaced)
     }
 
     /// Whether the process `pid` is in the set.
-    ///
-    /// ```
-    /// # let this = std::process::id();
-    /// # let mut set = procwait::WaitSet::new();
-    /// set.insert(this)?;
-    /// assert!(set.contains(this));
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
     pub fn contains(&self, pid: u32) -> bool {
         self.members.contains_key(&pid)
     }
@@ -273,64 +205,39 @@ impl WaitSet {
     /// [`Error::Os`] if a process can be neither waited for nor polled. It stays in the set.
     /// The others are still waited for: the error replaces `Ok(None)`, or is returned at once
     /// if there are no others.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use procwait::WaitSet;
-    /// use std::{process::Command, time::Duration};
-    ///
-    /// let mut child = Command::new("true").spawn()?;
-    /// let mut set = WaitSet::new();
-    /// set.insert(child.id())?;
-    /// if let Some((pid, exit)) = set.wait(Some(Duration::from_secs(60)))? {
-    ///     println!("{pid} {exit}"); // "4321 exited with code 0"
-    /// }
-    /// # assert!(set.is_empty());
-    /// # child.wait()?;
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<(u32, Exit)>, Error> {
         self.wait_until(Deadline::from_timeout(timeout))
     }
 
     /// Waits for the next exit until `deadline`. A deadline in the past checks once.
-    ///
-    /// # Errors
-    ///
-    /// As for [`wait`](WaitSet::wait).
-    ///
-    /// ```
-    /// # use procwait::WaitSet;
-    /// use std::time::{Duration, Instant};
-    ///
-    /// # let mut set = WaitSet::new();
-    /// # set.insert(std::process::id())?;
-    /// let deadline = Instant::now() + Duration::from_millis(10);
-    /// while let Some((pid, exit)) = set.wait_deadline(deadline)? {
-    ///     println!("{pid} {exit}");
-    /// }
-    /// # assert!(Instant::now() >= deadline);
-    /// # Ok::<(), procwait::Error>(())
-    /// ```
+    /// Fails as [`wait`](WaitSet::wait) does.
     pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<(u32, Exit)>, Error> {
         self.wait_until(Deadline::at(deadline))
     }
 
-    pub(crate) fn member(&self, pid: u32) -> Result<(Pid, &Entry), Error> {
-        match (Pid::new(pid), self.members.get(&pid)) {
-            (Ok(known), Some(entry)) => Ok((known, entry)),
-            _ => Err(Error::NotFound { pid }),
+    pub(crate) fn member(&self, pid: u32) -> Result<&Member, Error> {
+        self.members.get(&pid).ok_or(Error::NotFound { pid })
+    }
+
+    /// How the member exited, without waiting. `None` if it is still running.
+    pub(crate) fn check(&self, member: &Member) -> Result<Option<Exit>, Error> {
+        if member.exit.is_some() {
+            return Ok(member.exit);
+        }
+        match (&member.polling, &member.watched, &self.poller) {
+            (Some(polling), ..) => polling.check(),
+            (None, Some(watched), Some(poller)) => {
+                let checked = poller.check(watched, member.token(), &self.ready);
+                checked.map_err(|source| Error::os(Handle::WAIT_CALL, member.pid, source))
+            }
+            _ => Ok(None),
         }
     }
 
-    pub(crate) fn has_exited(&self, pid: Pid, entry: &Entry) -> Result<bool, Error> {
-        entry.has_exited(pid, &self.events)
-    }
-
     pub(crate) fn wait_until(&mut self, deadline: Deadline) -> Result<Option<(u32, Exit)>, Error> {
-        let mut is_due = deadline == Deadline::Now;
+        let mut check_now = deadline == Deadline::Now;
         let mut is_over = false;
+        // Why a member could not be checked, in the last check of the polled members.
         let mut failure = None;
         loop {
             if let Some(found) = self.next_exit() {
@@ -340,186 +247,234 @@ impl WaitSet {
                 return Ok(None);
             }
             if is_over {
-                // What has come may have been old news, and others be late.
-                self.ask(deadline.at_its_end());
+                self.sweep_at(deadline);
                 return match self.next_exit() {
                     Some(found) => Ok(Some(found)),
                     None => failure.map_or(Ok(None), Err),
                 };
             }
-            // Read the clock, look, enforce the deadline, in this order; and whatever the
-            // kernel says, in every round.
+            // Read the clock, check, enforce the deadline, in this order: then what happened in
+            // time is found even if this thread wakes up late.
             is_over = deadline.has_passed();
-            if self.must_look() {
-                let is_allowed = is_over && self.pace.allows_a_look();
-                if is_due || is_allowed || self.pace.is_due() {
-                    failure = self.look()?;
+            if self.must_poll() {
+                let is_affordable = is_over && self.backoff.is_within_budget();
+                if check_now || is_affordable || self.backoff.is_due() {
+                    failure = self.check_polled()?;
                 }
             }
-            is_due = !self.sleep(deadline);
-            is_over &= !is_due;
+            // Takes events also if a check has found an exit. Otherwise the exits of polled members
+            // could keep those of watched ones from being reported.
+            check_now = self.wait_for_events(deadline);
+            is_over &= !check_now;
         }
     }
 
-    /// Looks for exits of which no event has told.
-    fn ask(&mut self, when: When) {
-        let members = self.members.iter().filter_map(|(&pid, entry)| {
-            let Means::Event(member) = &entry.means else {
-                return None;
-            };
-            Some((entry.token(pid), member))
-        });
-        self.events.ask(members, when);
-    }
-
-    /// The next exit that is known already. Its process leaves the set.
     fn next_exit(&mut self) -> Option<(u32, Exit)> {
-        if let Some(former) = self.former.pop_front() {
-            return Some(former);
+        if let Some(replaced) = self.replaced.pop_front() {
+            return Some(replaced);
         }
-        if let Some((_, pid)) = self.exited.pids.pop_first() {
-            if let Means::Exited(exit, ..) = self.members.remove(&pid)?.means {
-                return Some((pid, exit));
-            }
-        }
-        let (pid, exit) = self.next_event()?;
-        self.members.remove(&pid);
-        self.polled.remove(&pid);
-        Some((pid, exit))
-    }
-
-    /// The next exit of which there is an event.
-    fn next_event(&mut self) -> Option<(u32, Exit)> {
-        while let Some(Fired { token, told: data }) = self.events.next() {
+        while let Some(ready) = self.ready.pop() {
+            let pid = ready.token.pid;
             // It may have been removed since, and perhaps inserted again.
-            let entry = self.members.get(&token.pid);
-            let Some(entry) = entry.filter(|entry| entry.generation == token.generation) else {
+            let member = self.members.get(&pid);
+            let is_same = |member: &&Member| member.generation == ready.token.generation;
+            let Some(member) = member.filter(is_same) else {
                 continue;
             };
-            let Means::Event(member) = &entry.means else {
-                continue;
+            let exit = match (&member.polling, &member.watched, &mut self.poller) {
+                _ if member.exit.is_some() => Ok(member.exit),
+                (None, Some(watched), Some(poller)) => poller.exit(watched, ready),
+                _ => continue,
             };
-            match member.exit(data) {
-                Ok(Some(exit)) => return Some((token.pid, exit)),
-                Ok(None) if self.events.renew(member, token).is_ok() => {}
-                // No other event will come.
-                Ok(None) | Err(_) => {
-                    self.polled.insert(token.pid);
-                    self.pace.restart();
+            match exit {
+                Ok(Some(exit)) => {
+                    self.members.remove(&pid);
+                    self.polled.remove(&pid);
+                    return Some((pid, exit));
+                }
+                Ok(None) => {}
+                // There will be no other event.
+                Err(_) => {
+                    self.polled.insert(pid);
+                    self.backoff.restart();
                 }
             }
         }
         None
     }
 
-    /// Records all exits of which there are events.
-    fn record_events(&mut self) {
-        while let Some((pid, exit)) = self.next_event() {
-            self.record_exit(pid, exit);
-        }
-    }
-
     fn record_exit(&mut self, pid: u32, exit: Exit) {
         self.polled.remove(&pid);
-        if let Some(entry) = self.members.get_mut(&pid) {
-            if !matches!(entry.means, Means::Exited(..)) {
-                entry.means.record_exit(exit, self.exited.add(pid));
+        if let Some(member) = self.members.get_mut(&pid) {
+            if member.exit.is_none() {
+                member.exit = Some(exit);
+                self.ready.push(member.token());
             }
         }
     }
 
-    /// Whether there are processes to be looked at, of which no event will come.
-    fn must_look(&self) -> bool {
-        self.events.have_failed || !self.polled.is_empty()
+    fn must_poll(&self) -> bool {
+        self.poller_failed || !self.polled.is_empty()
     }
 
-    /// Sleeps until there may be news, the next look is due or the deadline has passed.
-    /// False: the events have just failed, and their processes have to be looked at.
-    fn sleep(&mut self, deadline: Deadline) -> bool {
-        let nap = match self.must_look() {
-            true => deadline.within(self.pace.until_due()),
-            false => deadline,
+    /// Sleeps until an event, the next check, or the deadline. True if all members must be checked
+    /// now, as the wait for events has just failed.
+    fn wait_for_events(&mut self, deadline: Deadline) -> bool {
+        let mut wake_at = deadline;
+        if self.must_poll() {
+            wake_at = wake_at.capped(self.backoff.remaining());
+        }
+        // Without a poller, or while it fails, all members are polled.
+        let has_events = self.poller.is_some() && !self.poller_failed;
+        let sweep_interval = Poller::sweep_interval().filter(|_| has_events);
+        if let Some(interval) = sweep_interval {
+            wake_at = wake_at.capped(self.sweeps.remaining_of(interval));
+        }
+        if !self.ready.is_empty() {
+            wake_at = Deadline::Now;
+        }
+        let Some(poller) = &mut self.poller else {
+            sleep_until(wake_at);
+            return false;
         };
-        let nap = match self.exited.pids.is_empty() {
-            true => nap,
-            false => Deadline::Now,
-        };
-        match self.events.wait(nap) {
-            Ok(have_come) => {
-                self.events.have_failed = false;
-                if !have_come {
-                    self.ask(When::Due);
-                }
-                true
+        if poller.wait(&self.ready, wake_at).is_ok() {
+            self.poller_failed = false;
+            let is_due = |interval| self.sweeps.remaining_of(interval).is_zero();
+            if self.ready.is_empty() && Poller::sweep_interval().is_some_and(is_due) {
+                self.sweep();
             }
-            Err(_) => {
-                let is_known = mem::replace(&mut self.events.have_failed, true);
-                match is_known {
-                    true => sleep_until(nap),
-                    false => self.pace.restart(),
-                }
-                is_known
-            }
+            return false;
+        }
+        if mem::replace(&mut self.poller_failed, true) {
+            sleep_until(wake_at);
+            return false;
+        }
+        self.backoff.restart();
+        true
+    }
+
+    /// The sweep before a wait returns without an exit, where events can be late.
+    fn sweep_at(&mut self, deadline: Deadline) {
+        let is_affordable = deadline == Deadline::Now || self.sweeps.is_within_budget();
+        if Poller::HAS_LATE_EVENTS && is_affordable {
+            self.sweep();
         }
     }
 
-    /// Looks at each process of which no event will come. The last failure, or it at once
-    /// if nothing else is left to wait for.
-    fn look(&mut self) -> Result<Option<Error>, Error> {
-        let mut pace = mem::take(&mut self.pace);
-        let mut tries_events = !self.events.have_failed;
+    /// Checks the members that are watched.
+    fn sweep(&mut self) {
+        let start = Instant::now();
+        let watched = self.members.iter();
+        let watched = watched.filter(|(_, member)| member.polling.is_none());
+        let check = |(&pid, member): (&u32, &Member)| Some((pid, self.check(member).ok()??));
+        let exited: Vec<_> = watched.filter_map(check).collect();
+        for (pid, exit) in exited {
+            self.record_exit(pid, exit);
+        }
+        self.sweeps.record_since(start);
+    }
+
+    /// Checks the members that are polled. An error of one of them must not hide the exits of the
+    /// others, so it fails only if all do. Otherwise returns the last error.
+    fn check_polled(&mut self) -> Result<Option<Error>, Error> {
+        let start = Instant::now();
+        let pids: Vec<u32> = if self.poller_failed {
+            self.members.keys().copied().collect()
+        } else {
+            self.polled.iter().copied().collect()
+        };
+        let mut may_watch = !self.poller_failed;
         let (mut failures, mut last) = (0, None);
-        pace.round(|| {
-            let pids: Vec<u32> = match self.events.have_failed {
-                true => self.pids().collect(),
-                false => self.polled.iter().copied().collect(),
-            };
-            for pid in pids {
-                if let Err(failure) = self.look_at(pid, &mut tries_events) {
-                    failures += 1;
-                    last = Some(failure);
-                }
+        for pid in pids {
+            if let Err(failure) = self.check_member(pid, &mut may_watch) {
+                failures += 1;
+                last = Some(failure);
             }
-        });
-        self.pace = pace;
+        }
+        self.backoff.record_since(start);
         match last {
             Some(failure) if failures == self.len() => Err(failure),
             last => Ok(last),
         }
     }
 
-    fn look_at(&mut self, pid: u32, tries_events: &mut bool) -> Result<(), Error> {
-        let Some(entry) = self.members.get_mut(&pid) else {
+    fn check_member(&mut self, pid: u32, may_watch: &mut bool) -> Result<(), Error> {
+        let member = self.members.get(&pid);
+        let Some(member) = member.filter(|member| member.exit.is_none()) else {
             return Ok(());
         };
-        let seen = entry.look(Pid::new(pid)?, &mut self.events, tries_events)?;
-        let means = match seen {
-            Seen::AsBefore => return Ok(()),
-            Seen::Running(means) => means,
-            Seen::Exited(exit) => {
-                self.record_exit(pid, exit);
-                return Ok(());
+        let exit = match (&member.polling, &member.watched) {
+            (Some(polling), _) => {
+                let mut watched = None;
+                if *may_watch && polling.is_verified() {
+                    let opened = watch(&mut self.poller, &self.ready, member);
+                    *may_watch = !opened.as_ref().is_err_and(sys::is_fd_exhausted);
+                    watched = opened.ok();
+                }
+                // Only a check after `watch` has opened the pid shows whether it is still the pid
+                // of the process that was polled.
+                let checked = polling.check();
+                let is_verified = matches!(checked, Ok(None)) && polling.is_verified();
+                match (watched, &mut self.poller) {
+                    (Some(watched), _) if is_verified => {
+                        self.set_watched(pid, watched);
+                        return Ok(());
+                    }
+                    (Some(watched), Some(poller)) => poller.remove(&watched, &self.ready),
+                    _ => {}
+                }
+                checked?
             }
+            (None, Some(watched)) => match self.check(member) {
+                Ok(exit) => exit,
+                Err(_) => {
+                    let is_reaped = || watched.is_reaped();
+                    match Polling::take_over(member.pid, KeepFd::UnlessReserved, is_reaped)? {
+                        TakenOver::Polling(polling) => {
+                            self.set_polled(pid, polling);
+                            None
+                        }
+                        TakenOver::Exited(exit) => {
+                            let exit = exit.or_else(|| {
+                                let ready = member.token().into();
+                                self.poller.as_mut()?.exit(watched, ready).ok()?
+                            });
+                            Some(exit.unwrap_or(Exit::UNKNOWN))
+                        }
+                    }
+                }
+            },
+            (None, None) => None,
         };
-        if matches!(means, Means::Polling(..)) {
-            self.polled.insert(pid);
-        } else {
-            self.polled.remove(&pid);
-        }
-        let before = mem::replace(&mut entry.means, means);
-        if let (Means::Polling(_, kept), Means::Event(member)) = (&mut entry.means, before) {
-            *kept = Some(member);
+        if let Some(exit) = exit {
+            self.record_exit(pid, exit);
         }
         Ok(())
     }
+
+    fn set_watched(&mut self, pid: u32, watched: sys::Member) {
+        self.polled.remove(&pid);
+        if let Some(member) = self.members.get_mut(&pid) {
+            (member.watched, member.polling) = (Some(watched), None);
+        }
+    }
+
+    fn set_polled(&mut self, pid: u32, polling: Polling) {
+        self.polled.insert(pid);
+        if let Some(member) = self.members.get_mut(&pid) {
+            member.polling = Some(polling.into());
+        }
+    }
 }
 
-impl Exited {
-    /// Returns its place.
-    fn add(&mut self, pid: u32) -> u64 {
-        let place = self.next;
-        self.next += 1;
-        self.pids.insert(place, pid);
-        place
-    }
+fn watch(
+    poller: &mut Option<Poller>,
+    ready: &ReadyQueue,
+    member: &Member,
+) -> io::Result<sys::Member> {
+    let poller = match poller {
+        Some(poller) => poller,
+        none => none.insert(Poller::new()?),
+    };
+    poller.insert(member.pid, member.token(), ready)
 }

@@ -1,84 +1,49 @@
-//! The means of waiting: one file per mechanism, the event backends all with
-//! the same small face.
+//! What the crate asks of an operating system.
 //!
-//! - `Event::BACKEND` names it, `Event::OPEN` and `Event::WAIT` its calls;
-//! - `open(pid)` takes hold of a process, and `is_unavailable(error)` is whether
-//!   its failure was not about this process;
-//! - `wait_event(deadline)` sleeps until its exit, or the deadline (`None`);
-//! - `exit()` is how it exited, once it has, or that it has not after all (`None`);
-//! - `send_signal(signal)`, or `kill()`, is for the process that is held; it fails where
-//!   nothing holds it any more, or nothing but its number can be sent one;
-//! - `is_reaped()` is whether its pid may have come to mean another process, if that can
-//!   be told;
-//! - `child_state()` is what the OS reports of this very process to its parent, or `None` if
-//!   it can only be asked about a pid, which may be another child's by now;
-//! - `as_event_fd()`, or `as_handle()`, is what a reactor can wait for.
+//! Each system has a folder with everything that the crate knows about it: how it reports exits,
+//! reads its process table, and sends signals. `unix` is what Unix systems share; `pid_probe` is
+//! shared by all that can only poll a process by its pid. To add a system, provide the items
+//! below in a new folder, and choose it in the `cfg_if!`.
 //!
-//! And beside it for many processes at once, with the same code for each:
-//!
-//! - `Reactor::new()` has none yet; `insert(pid, token)` takes hold of one, and
-//!   `refuses_all(error)` is whether it would fail for others as well;
-//! - `remove(member)` lets go of one that has not been told of;
-//! - `wait(deadline)` sleeps until there is an exit (true) or the deadline (false);
-//! - `ask(members, when)` looks for exits of which no event has told, where that may be;
-//! - `next()` is an exit, by its token and with what the event told;
-//! - `Member::exit(told)` is how the process exited, or that it has not (`None`), and
-//!   `renew(member, token)` then waits for it again;
-//! - `has_exited(member, token)` is whether it has, as far as is known by now;
-//! - `Member::look()` is how, without any event, or an error if only events tell;
-//! - `Member::zombie_is_reaped()` is whether a member that has exited has been reaped, so that
-//!   another process can have its pid, or false if that is not known.
-//!
-//! And for a task of an async runtime: see `awaited`.
-//!
-//! What the OS tells of a pid without being waited on: is it alive, and since
-//! when? One file per family of systems, all with the same face:
-//!
-//! - `View::open(pid, keep)` is one process, to be looked at again and again, and what
-//!   was seen at first; `View::look()` is what there is to see now, and `CALL` the
-//!   call that it fails by; `View::doubt()` says that it may be another's;
-//!   `View::child_state()` and `View::zombie_is_reaped()` are as for an event (`backend`);
-//! - `peek_child(pid)` is what the OS tells the parent, without reaping, and
-//!   `is_sure_to_live(pid)` whether a child that is running for its parent is no zombie;
-//! - `try_wait(child)` reaps it, and `try_wait_unless_reused(child)` does not reap another
-//!   child that has its pid by now, as far as that can be seen.
-//!
-//! Where a process can be asked for by its number only, `sight(pid)` is what there is
-//! to see, and a `Mark` sets the process apart from a later one with the same number.
+//! - `Handle`: one process, watched by events. See [`ProcessHandle`].
+//! - `Poller` and `Member`: many processes, watched together. See [`SetPoller`], [`SetMember`].
+//! - `Probe`: one process, polled. See [`ProcessProbe`].
+//! - `Streams`: a child's output. It has `new(child, buffers)`. `read(event, deadline)` reads until the
+//!   event, or until it may have happened (true), or until the deadline (false). `can_poll()`: whether
+//!   it can wait for an event. `drain(has_exited, deadline)` reads what the streams hold.
+//! - `TokioRegistration`, `AsyncIoRegistration`: a handle in a runtime. See [`Registration`].
+//! - `BorrowedEvent`: what a `Handle` lends to event loops, a borrowed descriptor or handle.
+//! - `peek_child(pid)`: what the parent can learn about a child without reaping it. `NotAChild` also
+//!   if the OS does not say.
+//! - `try_wait(child)`: `Child::try_wait`, for which a stopped child has not exited.
+//!   `try_wait_unless_reused(child)`: the same if no child was found under the pid. It reaps no
+//!   other child that reuses the pid, as far as the OS can tell. Unless std has the status already,
+//!   it returns `reaped_elsewhere()`.
+//! - `is_no_such_process(error)`, `is_fd_exhausted(error)`: what an error means.
+//! - `Signal`, and `KILL`. `signal_pid(pid, signal, has_exited)` sends one to a process that the
+//!   OS knows only by its pid, after the latest possible check (`false`: it has exited).
 
-use crate::Exit;
-use std::fmt;
+mod buffer;
+mod ready;
+pub(crate) use buffer::{MAX_READ, OutputBuffer};
+pub(crate) use ready::{Ready, ReadyQueue, Token};
 
-#[cfg(any(feature = "tokio", feature = "async-io"))]
-pub(crate) mod awaited;
-mod sink;
 #[cfg(unix)]
-#[allow(dead_code)] // Not each system needs all of it.
+#[allow(dead_code)] // No system needs all of it.
 mod unix;
-pub(crate) use sink::Sink;
 #[cfg(unix)]
-pub(crate) use unix::{fd, kill::kill, pipes::Streams};
+pub(crate) use unix::*;
 
 cfg_if::cfg_if! {
     if #[cfg(kqueue_on_linux)] {
-        pub(crate) mod kqueue;
-        #[allow(dead_code)]
+        mod kqueue;
+        #[allow(dead_code, unused_imports)] // Only the emulation uses it.
         mod linux;
         mod pid_probe;
-        pub(crate) use kqueue::{
-            handle::{Kqueue as Event, Member},
-            poller::Reactor,
-            process_table::{CALL, Mark, child, exists, is_sure_to_live, sight},
-        };
-        pub(crate) use pid_probe::View;
+        pub(crate) use {kqueue::*, pid_probe::Probe};
     } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
         mod linux;
-        pub(crate) use linux::{
-            handle::PidFd as Event,
-            poller::{Member, Reactor},
-            probe::{CALL, View, is_sure_to_live, try_wait_unless_reused},
-        };
-        use unix::child;
+        pub(crate) use linux::*;
     } else if #[cfg(any(
         target_vendor = "apple",
         target_os = "dragonfly",
@@ -88,205 +53,239 @@ cfg_if::cfg_if! {
     ))] {
         mod kqueue;
         mod pid_probe;
-        pub(crate) use kqueue::{
-            handle::{Kqueue as Event, Member},
-            poller::Reactor,
-            table::{CALL, Mark, is_sure_to_live, sight},
-        };
-        use kqueue::child;
-        pub(crate) use pid_probe::View;
-        pub(crate) use unix::null_signal::exists;
+        pub(crate) use {kqueue::*, pid_probe::Probe};
     } else if #[cfg(any(target_os = "illumos", target_os = "solaris"))] {
         mod illumos;
         mod pid_probe;
-        pub(crate) use illumos::{
-            handle::{Member, Psinfo as Event, Reactor},
-            probe::{CALL, Mark, sight},
-        };
-        pub(crate) use pid_probe::View;
-        use unix::child;
-        pub(crate) use unix::posix::is_sure_to_live;
+        pub(crate) use illumos::*;
     } else if #[cfg(windows)] {
         mod pid_probe;
         mod windows;
-        pub(crate) use pid_probe::View;
-        use windows::snapshot::child;
-        pub(crate) use windows::{
-            handle::{Handle as Event, kill_checked},
-            pipes::Streams,
-            poller::{Member, Reactor},
-            snapshot::{CALL, Mark, is_sure_to_live, sight},
-        };
+        pub(crate) use {pid_probe::Probe, windows::*};
     } else {
         mod pid_probe;
-        pub(crate) use pid_probe::View;
-        use unix::child;
-        pub(crate) use unix::{
-            posix::{CALL, Mark, is_sure_to_live, sight},
-            unknown::{NoEvent as Event, NoMember as Member, NoReactor as Reactor},
+        pub(crate) use {
+            pid_probe::Probe,
+            unix::{child::{peek_child, try_wait}, no_events::*, posix::*},
         };
     }
 }
 
-// Their tests run everywhere.
+// The tests of these run on every Linux.
 #[cfg(all(test, target_os = "linux", not(kqueue_on_linux)))]
-#[allow(dead_code)] // Some are tested by `.ci/kqueue` alone.
+#[allow(dead_code)]
 #[path = "kqueue/rules.rs"]
 mod kqueue_rules;
-#[cfg(all(test, target_os = "linux"))]
-#[path = "illumos/poll_set.rs"]
-mod poll_set;
 #[cfg(all(test, target_os = "linux"))]
 #[path = "illumos/psinfo.rs"]
 mod psinfo;
 
-// Elsewhere, nothing but the pid can be asked about anyway.
+// These systems can only be asked about a pid, so there is nothing to check before the call.
 #[cfg(any(kqueue_on_linux, not(any(target_os = "linux", target_os = "android"))))]
-pub(crate) use child::try_wait as try_wait_unless_reused;
-pub(crate) use child::{peek_child, try_wait};
+pub(crate) use self::try_wait as try_wait_unless_reused;
 
-/// Names a process in a set: its pid, and a generation, as the pid may be in the
-/// set again for another process while news of the first are still on their way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) pid: u32,
-    pub(crate) generation: u32,
-}
+use crate::{Backend, Exit, deadline::Deadline, pid::Pid};
+use std::{fmt::Debug, io, time::Duration};
 
-impl From<u64> for Token {
-    fn from(token: u64) -> Token {
-        Token {
-            pid: token as u32,
-            generation: (token >> 32) as u32,
-        }
+/// A process that is watched by events.
+pub(crate) trait ProcessHandle: Debug + Sized {
+    /// `None` if the system has no events for processes, and `open` always fails.
+    const BACKEND: Option<Backend>;
+    /// The system call of `open`, for errors.
+    const OPEN_CALL: &str;
+    /// The system call of `wait`, for errors.
+    const WAIT_CALL: &str;
+
+    /// How often to check a process that is watched, where the OS can miss exits.
+    fn recheck_interval() -> Option<Duration> {
+        None
     }
-}
 
-impl From<Token> for u64 {
-    fn from(token: Token) -> u64 {
-        (u64::from(token.generation) << 32) | u64::from(token.pid)
+    fn open(pid: Pid) -> io::Result<Self>;
+
+    /// Whether `open` failed because this system, or this sandbox, has no such events at all.
+    fn is_unsupported(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::Unsupported
     }
+
+    /// Sleeps until the exit event, or until the deadline (`None`). The event can be spurious.
+    fn wait(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>>;
+
+    /// How the process exited, after an event. `None` if the event was spurious.
+    fn exit(&self) -> io::Result<Option<Exit>>;
+
+    /// An error of kind `Unsupported` if the OS can only signal a pid.
+    fn signal(&self, _: Signal) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// What the OS reports about this very process to its parent. `None` if the OS can only be
+    /// asked about a pid, which another child may have by now.
+    fn child_state(&self) -> Option<ChildState> {
+        None
+    }
+
+    /// Whether the process has been reaped, so that another one can have its pid.
+    fn is_reaped(&self) -> Option<bool> {
+        None
+    }
+
+    /// Becomes readable, or signaled, with the event, and stays so. `None` in a forked child
+    /// that did not inherit it.
+    fn as_event(&self) -> Option<BorrowedEvent<'_>>;
 }
 
 /// The event that a process has exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitEvent {
-    /// It has not been reaped yet, so its pid is its own.
-    #[allow(dead_code)] // Linux alone reports that.
+    /// It has not been reaped yet, so it still has its pid.
+    #[allow(dead_code)] // Only Linux reports that.
     Zombie,
     /// It may have been reaped.
     Exited,
 }
 
-/// News of an exit, with what the kernel told along with it, if it does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fired {
-    pub(crate) token: Token,
-    pub(crate) told: Option<i64>,
+/// Waits for many processes.
+pub(crate) trait SetPoller: Debug + Sized {
+    type Member: SetMember;
+
+    /// Whether an exit event can be late. Then all members are also checked before a wait returns
+    /// without an exit.
+    const HAS_LATE_EVENTS: bool = false;
+
+    /// How often to check all members, where an exit event can be late or missing.
+    fn sweep_interval() -> Option<Duration> {
+        Handle::recheck_interval()
+    }
+
+    fn new() -> io::Result<Self>;
+
+    fn insert(&mut self, pid: Pid, token: Token, ready: &ReadyQueue) -> io::Result<Self::Member>;
+
+    /// Forgets a member that has not been reported as ready.
+    fn remove(&mut self, _: &Self::Member, _: &ReadyQueue) {}
+
+    /// Sleeps until members are ready and adds them to `ready`, or until the deadline.
+    fn wait(&mut self, ready: &ReadyQueue, deadline: Deadline) -> io::Result<()>;
+
+    /// How a ready member exited. `None` if the event was spurious; then the next one will be
+    /// reported, too. After an error, no further event of this member can be expected.
+    fn exit(&mut self, member: &Self::Member, ready: Ready) -> io::Result<Option<Exit>>;
+
+    /// Checks a member without waiting for its event.
+    fn check(
+        &self,
+        member: &Self::Member,
+        token: Token,
+        ready: &ReadyQueue,
+    ) -> io::Result<Option<Exit>>;
 }
 
-/// A way to wait for a process.
-///
-/// ```
-/// use procwait::{Backend, Process};
-///
-/// let this = Process::open(std::process::id())?;
-/// if this.backend() == Backend::Polling {
-///     println!("no events here: {:?}", this.fallback_cause());
-/// }
-/// # Ok::<(), procwait::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Backend {
-    /// A pidfd and `ppoll`: Linux 5.3 and later.
-    PidFd,
-    /// `kevent` with `EVFILT_PROC`: macOS and the BSDs.
-    Kqueue,
-    /// `/proc/PID/psinfo` and `poll`: illumos and Solaris.
-    Psinfo,
-    /// A process handle and `WaitForSingleObject`: Windows.
-    Handle,
-    /// Repeated checks with backoff from 0.1 ms to 40 ms, or more if a check is slow. Works
-    /// everywhere.
-    Polling,
-}
+/// A process in a `Poller`.
+pub(crate) trait SetMember: Debug {
+    /// As for a `ProcessHandle`.
+    fn signal(&self, _: Signal) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Backend::PidFd => "pidfd",
-            Backend::Kqueue => "kqueue",
-            Backend::Psinfo => "psinfo",
-            Backend::Handle => "process handle",
-            Backend::Polling => "polling",
-        })
+    /// As for a `ProcessHandle`.
+    fn is_reaped(&self) -> Option<bool> {
+        None
+    }
+
+    /// Whether a process that is known to have exited has been reaped. False if that is unknown.
+    fn zombie_is_reaped(&self) -> bool {
+        self.is_reaped() == Some(true)
     }
 }
 
-/// What is seen of one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// It has been reaped.
-    Gone,
-    Running,
-    /// All its threads have ended, and it is not yet reaped.
-    Exited(Exit),
+/// A process that is polled.
+pub(crate) trait ProcessProbe: Debug + Sized {
+    /// The system call of `check`, for errors.
+    const CALL: &str;
+
+    /// `None` if no process has this pid.
+    fn open(pid: Pid, keep: KeepFd) -> io::Result<Option<(Self, State)>>;
+
+    fn check(&mut self) -> io::Result<State>;
+
+    /// Whether the last check saw the process that was meant, and not only its pid.
+    fn is_verified(&self) -> bool;
+
+    /// Makes it report no status from now on: another process may have had the pid when it was opened.
+    fn mark_unverified(&mut self);
+
+    /// As for a `ProcessHandle`.
+    fn signal(&mut self, _: Signal) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// As for a `ProcessHandle`.
+    fn child_state(&self) -> Option<ChildState> {
+        None
+    }
+
+    /// Whether a process that is known to have exited has been reaped. False if that is unknown.
+    fn zombie_is_reaped(&self) -> bool;
 }
 
-impl Look {
-    /// `None`: it is still running.
+/// The result of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// All threads have ended, and the process is a zombie.
+    Exited(Exit),
+    Reaped,
+}
+
+impl State {
+    /// `None` if it is still running.
     pub(crate) fn exit(self) -> Option<Exit> {
         match self {
-            Look::Running => None,
-            Look::Exited(exit) => Some(exit),
-            Look::Gone => Some(Exit::UNKNOWN),
+            State::Running => None,
+            State::Exited(exit) => Some(exit),
+            State::Reaped => Some(Exit::UNKNOWN),
         }
     }
 }
 
-/// Whether a view may keep a descriptor open.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Keep {
-    Always,
-    /// Only if enough are left to the rest of the program.
-    IfSpare,
-}
-
-/// What is seen of a number.
-#[derive(Debug)]
-#[allow(dead_code)] // Linux asks in another way.
-pub(crate) enum Sight<Mark> {
-    /// No process has it. (A thread's id is no process's.)
-    Gone,
-    Seen {
-        /// `None` where the OS shows none.
-        mark: Option<Mark>,
-        /// Whether it is a child of ours, as far as is told.
-        is_ours: bool,
-        /// Of a zombie: all its threads have ended, and it is not yet reaped.
-        exit: Option<Exit>,
-    },
-}
-
-/// The error that `Child::wait` returns for a child that was reaped elsewhere.
-pub(crate) fn reaped_elsewhere() -> std::io::Error {
-    cfg_if::cfg_if! {
-        if #[cfg(unix)] {
-            rustix::io::Errno::CHILD.into()
-        } else {
-            std::io::ErrorKind::NotFound.into()
-        }
-    }
-}
-
-/// What the OS tells of a pid to the process's parent.
+/// What the OS reports about a process to its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // As above.
-pub(crate) enum Child {
-    NotOurs,
+#[allow(dead_code)] // Not every system has all of them.
+pub(crate) enum ChildState {
+    NotAChild,
     Running,
-    /// It is traced by ourselves, and stopped.
+    /// It is traced by this process, and stopped.
     Stopped,
     Exited(Exit),
+}
+
+/// Whether a probe may keep a descriptor open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeepFd {
+    Always,
+    /// Unless it is one of those that are reserved for the rest of the program.
+    UnlessReserved,
+}
+
+/// What a process table shows of a pid.
+#[derive(Debug)]
+#[allow(dead_code)] // Linux reads an open file instead.
+pub(crate) struct Snapshot<Fingerprint> {
+    /// What distinguishes the process from a later one with its pid: the time at which it
+    /// started, or what stands in for that. `None` if the OS does not show it.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whether it is known to be a child of ours.
+    pub(crate) is_child: bool,
+    /// How it exited, if it is a zombie.
+    pub(crate) exit: Option<Exit>,
+}
+
+/// A process handle that is registered with an async runtime.
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub(crate) trait Registration: Sized + Send + Sync {
+    fn new(handle: &Handle) -> io::Result<Self>;
+
+    /// Completes with the exit event, which can be spurious. An error if the runtime is gone.
+    fn ready(&self) -> impl std::future::Future<Output = io::Result<()>> + Send;
 }

@@ -1,115 +1,91 @@
-//! Systems where nothing but its number stands for a process that is polled, together
-//! with a mark if there is one.
+//! Probes a process by its pid, and by its fingerprint if the process table shows one.
+//!
+//! A system that uses this provides a `Fingerprint`, `snapshot(pid)` (`None` if no process has
+//! the pid; the id of a thread is not a pid), and its name for errors, `SNAPSHOT_CALL`.
 
-use super::{Child, Keep, Look, Mark, Sight, sight};
+use super::{Fingerprint, KeepFd, ProcessProbe, SNAPSHOT_CALL, State, snapshot};
 use crate::{Exit, pid::Pid};
 use std::io;
 
-/// One process, to be looked at again and again.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct Probe {
     pid: Pid,
     /// The first one that is seen is adopted.
-    mark: Option<Mark>,
-    /// Whether the mark, or else the number, is sure to be of the process that was
-    /// meant. If not, its status is not told.
+    fingerprint: Option<Fingerprint>,
+    /// Whether the fingerprint, or else the pid, is known to be of the process that was meant.
+    /// If not, no status is reported.
     is_certain: bool,
-    /// Whether it was a child of ours at first.
-    is_ours: bool,
-    /// Whether the last look has seen the mark, and not just the number.
-    was_marked: bool,
+    /// Whether it was a child of ours when it was opened.
+    was_child: bool,
+    /// Whether the last check saw the fingerprint, and not only the pid.
+    saw_fingerprint: bool,
 }
 
-impl View {
-    /// `None`: no process has this number.
-    pub(crate) fn open(pid: Pid, _: Keep) -> io::Result<Option<(View, Look)>> {
-        let Sight::Seen {
-            mark,
-            is_ours,
-            exit,
-        } = sight(pid)?
-        else {
-            return Ok(None);
+impl ProcessProbe for Probe {
+    const CALL: &str = SNAPSHOT_CALL;
+
+    fn open(pid: Pid, _: KeepFd) -> io::Result<Option<(Probe, State)>> {
+        Ok(snapshot(pid)?.map(|snapshot| {
+            let probe = Probe {
+                pid,
+                saw_fingerprint: snapshot.fingerprint.is_some(),
+                fingerprint: snapshot.fingerprint,
+                was_child: snapshot.is_child,
+                is_certain: true,
+            };
+            (probe, snapshot.exit.map_or(State::Running, State::Exited))
+        }))
+    }
+
+    fn check(&mut self) -> io::Result<State> {
+        let Some(current) = snapshot(self.pid)? else {
+            return Ok(State::Reaped);
         };
-        let view = View {
-            pid,
-            was_marked: mark.is_some(),
-            mark,
-            is_ours,
-            is_certain: true,
-        };
-        Ok(Some((view, exit.map_or(Look::Running, Look::Exited))))
-    }
-
-    #[cfg(windows)]
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// Nothing but the number can be sent one.
-    #[cfg(unix)]
-    pub(crate) fn send_signal(&mut self, _: i32) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// The number may have come to mean another process before this was opened.
-    pub(crate) fn doubt(&mut self) {
-        self.is_certain = false;
-    }
-
-    /// Whether the last look was sure to be at the process that was meant.
-    pub(crate) fn is_certain(&self) -> bool {
-        self.is_certain && self.was_marked
-    }
-
-    /// There is nothing but the pid to ask by.
-    pub(crate) fn child_state(&self) -> Option<Child> {
-        None
-    }
-
-    /// For a process that has exited: whether it has been reaped. False if that is not known.
-    pub(crate) fn zombie_is_reaped(&self) -> bool {
-        match sight(self.pid) {
-            Ok(Sight::Gone) => true,
-            Ok(Sight::Seen { mark, .. }) => (self.mark.zip(mark)).is_some_and(|(a, b)| a != b),
-            Err(_) => false,
+        if !self.adopt_or_compare(current.fingerprint) {
+            return Ok(State::Reaped);
         }
-    }
-
-    pub(crate) fn look(&mut self) -> io::Result<Look> {
-        let Sight::Seen {
-            mark,
-            is_ours,
-            exit,
-        } = sight(self.pid)?
-        else {
-            return Ok(Look::Gone);
-        };
-        if !self.is_same(mark) {
-            // Reaped, and its number is another's by now.
-            return Ok(Look::Gone);
-        }
-        // Without the mark it may be another's zombie that has the number now; a child of
-        // ours keeps its number until it is reaped.
-        let is_told = self.is_certain && (self.was_marked || (self.is_ours && is_ours));
-        Ok(match exit {
-            None => Look::Running,
-            Some(exit) if is_told => Look::Exited(exit),
-            Some(_) => Look::Exited(Exit::UNKNOWN),
+        // Without a fingerprint it may be the zombie of a process that reuses the pid. A child of
+        // ours keeps its pid until it is reaped.
+        let is_same = self.saw_fingerprint || (self.was_child && current.is_child);
+        Ok(match current.exit {
+            None => State::Running,
+            Some(exit) if self.is_certain && is_same => State::Exited(exit),
+            Some(_) => State::Exited(Exit::UNKNOWN),
         })
     }
 
-    fn is_same(&mut self, seen: Option<Mark>) -> bool {
-        self.was_marked = seen.is_some();
-        match (self.mark, seen) {
-            (Some(ours), Some(theirs)) => ours == theirs,
+    fn is_verified(&self) -> bool {
+        self.is_certain && self.saw_fingerprint
+    }
+
+    fn mark_unverified(&mut self) {
+        self.is_certain = false;
+    }
+
+    fn zombie_is_reaped(&self) -> bool {
+        match snapshot(self.pid) {
+            Ok(None) => true,
+            Ok(Some(current)) => {
+                (self.fingerprint.zip(current.fingerprint)).is_some_and(|(a, b)| a != b)
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+impl Probe {
+    /// Whether the fingerprint is that of the process. The first one that is seen becomes it.
+    fn adopt_or_compare(&mut self, current: Option<Fingerprint>) -> bool {
+        self.saw_fingerprint = current.is_some();
+        match (self.fingerprint, current) {
+            (Some(expected), Some(current)) => expected == current,
             (None, Some(_)) => {
-                self.mark = seen;
+                self.fingerprint = current;
                 self.is_certain = false;
                 true
             }
-            // What cannot be told apart counts as the same: rather wait too
-            // long than report the exit of a living process.
+            // Processes that cannot be distinguished count as the same: a wait that takes too
+            // long is better than an exit reported for a living process.
             (_, None) => true,
         }
     }

@@ -1,39 +1,42 @@
-//! `kqueue` and `kevent` on Linux, so that `backend/kqueue.rs` can be run there: an epoll
-//! over pidfds, with rustix's face.
+//! Emulates `kqueue` and `kevent` on Linux, with the API of rustix, so that the tests can run
+//! `src/sys/kqueue/` there. It is an epoll with pidfds in it.
 //!
-//! This is a model of what the sources of five kernels say, and no more than `EVFILT_PROC`
-//! with `NOTE_EXIT`, `EVFILT_USER` and `EVFILT_READ`. Where it differs from a kernel, the
-//! kernel is right. `PROCWAIT_KQUEUE` names the system that it plays, with its habits:
+//! This is a model of the sources of five kernels. It has only what procwait uses: `EVFILT_PROC`
+//! with `NOTE_EXIT`, `EVFILT_USER` and `EVFILT_READ`. Where it differs from a kernel, the kernel is
+//! right. `PROCWAIT_KQUEUE` names the system to emulate. The systems differ in what happens when a
+//! process is registered:
 //!
-//! | to register | a process that is exiting | a zombie | a stranger's process |
+//! | | exiting | zombie | another user's |
 //! |---|---|---|---|
-//! | Apple | `ESRCH` | `ESRCH` | `EACCES` if asked for the status |
-//! | FreeBSD | fires at once | fires at once | as one's own |
+//! | Apple | `ESRCH` | `ESRCH` | `EACCES` with `NOTE_EXITSTATUS` |
+//! | FreeBSD | fires at once | fires at once | registered |
 //! | NetBSD | `ESRCH` | `ESRCH` | `EACCES` |
-//! | OpenBSD | `ESRCH` | `ESRCH` | as one's own |
-//! | DragonFly | fires later | fires at once | as one's own |
+//! | OpenBSD | `ESRCH` | `ESRCH` | registered |
+//! | DragonFly | fires later | fires at once | registered |
 //!
-//! All tell the wait status, Apple only if asked for it. Apple tells of the exit before there
-//! is a zombie to be reaped, and FreeBSD does if the process was exiting when it was
-//! registered. Apple tells nobody but the tracer of a traced process's exit, until that lets go of
-//! it. NetBSD and OpenBSD have no `EVFILT_USER`; FreeBSD does not trigger it while it is added.
+//! Every event has the wait status, but Apple's only with `NOTE_EXITSTATUS`. Apple's kernel reports
+//! the exit before the process is a zombie, and FreeBSD's does if the process was exiting when it
+//! was registered. Apple's kernel reports the exit of a traced process only to the tracer until the
+//! tracer has reaped it. NetBSD and OpenBSD have no `EVFILT_USER`; FreeBSD does not trigger the
+//! event in the change that adds it.
 //!
-//! Further habits may follow the name:
+//! Quirks may follow the name, separated by commas:
 //! - `receiptless`: the kernel is too old for `EV_RECEIPT`;
-//! - `capsicum`: FreeBSD's sandbox, which denies the null signal and the process table;
-//! - `pledged`: OpenBSD's promise not to read the process table, which ends who breaks it;
-//! - `late`: a process is registered only once it has exited;
-//! - `in-flux`: FreeBSD's kernel loses an exit that falls into the registration.
+//! - `capsicum`: a FreeBSD sandbox denies the null signal and the process table;
+//! - `pledged`: the program has pledged not to read the process table, so OpenBSD ends it if it
+//!   does;
+//! - `late`: the registration of a process waits until the process has exited;
+//! - `in-flux`: FreeBSD's kernel loses the exit event if the process exits during the registration.
 
 use super::{
-    process_table::{is_exiting_for, is_strangers, is_zombie, mark, plays},
+    process_table::{emulates, fingerprint, is_exiting_for, is_other_users, make_zombie},
     rules::System,
 };
 use crate::{
     Exit,
     deadline::Deadline,
     pid::Pid,
-    sys::{fd::above_standard_streams, linux::handle::PidFd},
+    sys::{ProcessHandle as _, linux::handle::Handle as PidFd, unix::fd::above_standard_streams},
 };
 use rustix::{
     event::{
@@ -66,17 +69,20 @@ pub(crate) fn system() -> System {
         ("netbsd", System::NetBsd),
         ("openbsd", System::OpenBsd),
     ];
-    let played = systems.into_iter().find(|(name, _)| plays(name));
-    played.expect("one of the systems").1
+    let emulated = systems.into_iter().find(|(name, _)| emulates(name));
+    emulated
+        .expect("PROCWAIT_KQUEUE names one of the systems")
+        .1
 }
 
+/// `NOTE_EXITSTATUS`.
 const EXIT_STATUS: u32 = 0x0400_0000;
 
-/// Of those that play `in-flux`: each number's first exit.
+/// The pids whose exit event was lost, with the quirk `in-flux`. Each pid loses only its first one.
 static LOST: LazyLock<Mutex<HashSet<process::Pid>>> = LazyLock::new(Mutex::default);
 
-/// Between the exit and the zombie.
-const A_WHILE: Duration = Duration::from_millis(3);
+/// How long a process is exiting before it is a zombie.
+const EXIT_DURATION: Duration = Duration::from_millis(3);
 
 macro_rules! flags {
     ($($name:ident: $bits:ty { $($flag:ident = $value:literal)* })*) => {$(
@@ -140,7 +146,7 @@ pub(crate) enum EventFilter {
     },
 }
 
-/// Not `Debug`, as rustix's is not.
+/// It does not implement `Debug`, because rustix's type does not either.
 #[derive(Clone, Copy)]
 pub(crate) struct Event {
     filter: EventFilter,
@@ -191,7 +197,7 @@ struct Knote {
 
 enum Kind {
     Process(PidFd),
-    /// An eventfd that is readable once it was triggered.
+    /// An eventfd, which is readable after the event was triggered.
     User(OwnedFd),
     Descriptor,
 }
@@ -218,7 +224,8 @@ pub(crate) fn kqueue() -> Result<KqueueFd> {
 
 /// # Safety
 ///
-/// As for rustix's: what the changes refer to stays open.
+/// As for rustix's function: the descriptors in the changes must stay open while they are
+/// registered.
 #[allow(clippy::type_complexity)]
 pub(crate) unsafe fn kevent<'a>(
     kqueue: &KqueueFd,
@@ -226,42 +233,42 @@ pub(crate) unsafe fn kevent<'a>(
     events: &'a mut [MaybeUninit<Event>],
     timeout: Option<Duration>,
 ) -> Result<(&'a mut [Event], &'a mut [MaybeUninit<Event>])> {
-    // No kqueue is inherited by fork.
+    // A forked child does not inherit a kqueue.
     if kqueue.owner != id() {
         return Err(Errno::BADF);
     }
-    // NetBSD and OpenBSD refuse huge ones, FreeBSD some that are larger.
+    // NetBSD and OpenBSD refuse timeouts from about here on, and FreeBSD still larger ones.
     if timeout.is_some_and(|timeout| timeout.as_secs() > 100_000_000) {
         return Err(Errno::INVAL);
     }
-    let mut handed_out = Vec::new();
+    let mut results = Vec::new();
     for change in changes {
         let errno = match kqueue.change(*change) {
-            Ok(()) if !change.flags.contains(EventFlags::RECEIPT) || plays("receiptless") => {
+            Ok(()) if !change.flags.contains(EventFlags::RECEIPT) || emulates("receiptless") => {
                 continue;
             }
             Ok(()) => 0,
             Err(errno) => errno.raw_os_error(),
         };
         assert!(
-            handed_out.len() < events.len(),
-            "DragonFly writes past the end"
+            results.len() < events.len(),
+            "DragonFly writes receipts past the end of the list"
         );
-        handed_out.push(Event {
+        results.push(Event {
             flags: EventFlags::ERROR,
             data: errno.into(),
             ..*change
         });
     }
-    // Errors and receipts are told at once, and nothing with them.
-    if handed_out.is_empty() && !events.is_empty() {
-        handed_out = kqueue.wait(events.len(), timeout)?;
+    // A call that returns errors or receipts returns at once, without events.
+    if results.is_empty() && !events.is_empty() {
+        results = kqueue.wait(events.len(), timeout)?;
     }
-    let (full, rest) = events.split_at_mut(handed_out.len());
-    for (place, event) in full.iter_mut().zip(handed_out) {
-        place.write(event);
+    let (full, rest) = events.split_at_mut(results.len());
+    for (slot, event) in full.iter_mut().zip(results) {
+        slot.write(event);
     }
-    // SAFETY: all of these were written just now.
+    // SAFETY: the loop has initialized all of these events.
     let full = unsafe { slice::from_raw_parts_mut(full.as_mut_ptr().cast(), full.len()) };
     Ok((full, rest))
 }
@@ -271,7 +278,7 @@ impl KqueueFd {
         let mut knotes = self.knotes.lock().unwrap();
         let key = key(change.filter);
         if change.flags.contains(EventFlags::DELETE) {
-            // What it waits for is closed, but for a descriptor of the program's.
+            // Dropping the knote closes its pidfd or eventfd, which removes that from the epoll.
             return knotes.remove(&key).map(drop).ok_or(Errno::NOENT);
         }
         if let Some(knote) = knotes.get_mut(&key) {
@@ -298,7 +305,7 @@ impl KqueueFd {
                 Kind::Process(pidfd)
             }
             EventFilter::Read(fd) => {
-                // SAFETY: the caller promises that it stays open.
+                // SAFETY: the caller of `kevent` guarantees that the descriptor stays open.
                 add(unsafe { BorrowedFd::borrow_raw(fd) })?;
                 Kind::Descriptor
             }
@@ -319,25 +326,26 @@ impl KqueueFd {
         Ok(())
     }
 
-    fn wait(&self, room: usize, timeout: Option<Duration>) -> Result<Vec<Event>> {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    fn wait(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Event>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let left = until.map(|until| {
-                let left = until.saturating_duration_since(Instant::now());
+            let remaining = deadline.map(|deadline| {
+                let remaining = deadline.saturating_duration_since(Instant::now());
                 Timespec {
-                    tv_sec: left.as_secs() as _,
-                    tv_nsec: left.subsec_nanos() as _,
+                    tv_sec: remaining.as_secs() as _,
+                    tv_nsec: remaining.subsec_nanos() as _,
                 }
             });
             let mut ready = [MaybeUninit::uninit(); 64];
-            let room = room.min(ready.len());
-            let (ready, _) = epoll::wait(&self.epoll, &mut ready[..room], left.as_ref())?;
+            let max = max.min(ready.len());
+            let (ready, _) = epoll::wait(&self.epoll, &mut ready[..max], remaining.as_ref())?;
             let mut knotes = self.knotes.lock().unwrap();
-            let fired = ready.iter().map(|it| it.data.u64());
-            let fired: Vec<_> = fired.filter_map(|key| fire(&mut knotes, key)).collect();
-            if !fired.is_empty() || left.is_some_and(|left| left == Timespec::default()) {
-                return Ok(fired);
+            let keys = ready.iter().map(|event| event.data.u64());
+            let events: Vec<_> = keys.filter_map(|key| fire(&mut knotes, key)).collect();
+            if !events.is_empty() || remaining == Some(Timespec::default()) {
+                return Ok(events);
             }
+            // The pidfd of a traced process is ready before the event fires: do not spin.
             drop(knotes);
             thread::sleep(Duration::from_millis(1));
         }
@@ -351,6 +359,7 @@ fn trigger(fd: &OwnedFd, flags: UserFlags) -> Result<()> {
     Ok(())
 }
 
+/// The key of a knote, and the data of its epoll event.
 fn key(filter: EventFilter) -> u64 {
     let (filter, ident) = match filter {
         EventFilter::Proc { pid, .. } => (1, pid.as_raw_nonzero().get() as u32),
@@ -360,44 +369,45 @@ fn key(filter: EventFilter) -> u64 {
     (filter << 32) | u64::from(ident)
 }
 
-/// The process, and whether its exit is lost.
+/// Opens the process. Also returns whether its exit event is lost.
 fn attach(raw: process::Pid, flags: ProcessEvents) -> Result<(PidFd, bool)> {
     let pid = Pid::new(raw.as_raw_nonzero().get() as u32).expect("positive");
-    let asks_for_status = flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS));
-    // A thread's id is none, either.
+    let wants_status = flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS));
+    // `open` also fails for the id of a thread that is not the main thread, as it should.
     let pidfd = PidFd::open(pid).map_err(|_| Errno::SRCH)?;
-    if plays("late") {
+    if emulates("late") {
         let _ = pidfd.wait(Deadline::Never);
     }
-    let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|exited| exited);
-    // An exit that is lost is one that the process table shows at once: were it hidden as well,
-    // no wait could end, and FreeBSD's kernel hides none that it loses.
-    let is_lost = has_exited && plays("in-flux") && LOST.lock().unwrap().insert(raw);
+    let has_exited = pidfd.wait(Deadline::Now).is_ok_and(|event| event.is_some());
+    // FreeBSD's process table shows an exit whose event is lost at once. If it did not, no wait
+    // could find the exit.
+    let is_lost = has_exited && emulates("in-flux") && LOST.lock().unwrap().insert(raw);
     if is_lost {
-        is_zombie(mark(pid)); // It may have been shown as exiting since an earlier registration.
+        // An earlier registration may have recorded it as exiting.
+        make_zombie(fingerprint(pid));
     }
     match system() {
         System::DragonFly => {}
         System::FreeBsd if has_exited && !is_lost => {
-            is_exiting_for(mark(pid), A_WHILE);
+            is_exiting_for(fingerprint(pid), EXIT_DURATION);
         }
         System::FreeBsd => {}
         _ if has_exited => {
-            is_exiting_for(mark(pid), A_WHILE);
+            is_exiting_for(fingerprint(pid), EXIT_DURATION);
             return Err(Errno::SRCH);
         }
-        System::NetBsd if is_strangers(pid) => return Err(Errno::ACCESS),
-        System::Apple if asks_for_status && is_strangers(pid) => return Err(Errno::ACCESS),
+        System::NetBsd if is_other_users(pid) => return Err(Errno::ACCESS),
+        System::Apple if wants_status && is_other_users(pid) => return Err(Errno::ACCESS),
         _ => {}
     }
     Ok((pidfd, is_lost))
 }
 
-/// The event that is handed out, if there is one.
+/// Returns the event of a knote whose descriptor is ready, if the kernel reports it now.
 fn fire(knotes: &mut HashMap<u64, Knote>, key: u64) -> Option<Event> {
     let knote = knotes.get(&key)?;
     let Kind::Process(pidfd) = &knote.kind else {
-        // Those stay.
+        // These events stay registered.
         return Some(knote.event);
     };
     let exit = pidfd.exit().ok()??;
@@ -407,31 +417,40 @@ fn fire(knotes: &mut HashMap<u64, Knote>, key: u64) -> Option<Event> {
     };
     let pid = Pid::new(pid.as_raw_nonzero().get() as u32).expect("positive");
     if system() == System::Apple && is_traced(pid) {
-        return None; // for now
+        return None; // The kernel reports it after the tracer has reaped the process.
     }
-    // It comes once, and then there is nothing left of it.
+    // The event is one-shot.
     knotes.remove(&key);
-    let is_told = match system() {
+    let has_status = match system() {
         System::Apple => flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS)),
         _ => true,
     };
-    if is_told {
+    if has_status {
         event.data = wait_status(exit).into();
     }
     let is_early = system() == System::Apple;
-    is_exiting_for(mark(pid), if is_early { A_WHILE } else { Duration::ZERO });
+    is_exiting_for(
+        fingerprint(pid),
+        if is_early {
+            EXIT_DURATION
+        } else {
+            Duration::ZERO
+        },
+    );
     Some(event)
 }
 
 fn wait_status(exit: Exit) -> i32 {
     match (exit.status(), exit.signal()) {
         (Some(status), _) => status.into_raw(),
-        (None, signal) => signal.expect("a process that Linux shows us"),
+        (None, signal) => signal.expect("Linux reports the status to this process"),
     }
 }
 
 fn is_traced(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.get())).unwrap_or_default();
-    let tracer = status.lines().find_map(|it| it.strip_prefix("TracerPid:"));
+    let tracer = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"));
     tracer.is_some_and(|tracer| tracer.trim() != "0")
 }

@@ -1,6 +1,10 @@
 //! illumos and Solaris.
 
-pub(crate) mod handle;
-mod poll_set;
-pub(crate) mod probe;
+mod probe;
 mod psinfo;
+
+pub(crate) use self::probe::{Fingerprint, Probe, SNAPSHOT_CALL, snapshot};
+pub(crate) use super::unix::{
+    child::{peek_child, try_wait},
+    no_events::{Handle, Member, Poller},
+};

@@ -1,42 +1,107 @@
-//! illumos, Solaris: an open `/proc/PID/psinfo`, which anybody may open, of zombies as
-//! well. It stays the process's, whoever has its pid later, and a set-id `execve` does
-//! not invalidate it, as it does other files there. Where there is none to be had: the
-//! null signal.
+//! Probes a process by an open `/proc/PID/psinfo`, which belongs to the process and not to the pid.
+//! Everyone may open it, also that of a zombie, and unlike other files there, a set-id `execve` does
+//! not invalidate it (proc(5)). Where it cannot be opened, the null signal is used.
 
 use super::psinfo::{LENGTH, Psinfo};
 use crate::{
     pid::Pid,
     sys::{
-        Look, Sight,
-        fd::{Descriptor, above_standard_streams},
-        peek_child,
-        unix::posix as unix,
+        KeepFd, ProcessProbe, Snapshot, State, pid_probe,
+        unix::{
+            child::peek_child,
+            fd::{GuardedFd, above_standard_streams, first_reserved_fd},
+            posix,
+        },
     },
 };
 use rustix::{
-    fd::{AsFd, BorrowedFd},
+    fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     fs::{Mode, OFlags, fstat, open},
     io::{Errno, pread, retry_on_intr},
 };
 use std::io;
 
-pub(crate) use unix::CALL;
+pub(crate) const SNAPSHOT_CALL: &str = posix::SNAPSHOT_CALL;
 
-/// When the process was forked, in seconds and nanoseconds. `pr_start` tells the same, but
-/// not of zombies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(i64, i64);
+#[derive(Debug)]
+pub(crate) enum Probe {
+    File { file: PsinfoFile, is_certain: bool },
+    Pid(pid_probe::Probe),
+}
 
-/// An open `/proc/PID/psinfo`.
+impl ProcessProbe for Probe {
+    const CALL: &str = SNAPSHOT_CALL;
+
+    fn open(pid: Pid, keep: KeepFd) -> io::Result<Option<(Probe, State)>> {
+        if let Ok(file) = PsinfoFile::open(pid) {
+            let number = file.fd.as_fd().as_raw_fd();
+            if keep == KeepFd::Always || number < first_reserved_fd() {
+                let is_certain = true;
+                match file.state() {
+                    Ok(State::Reaped) => return Ok(None),
+                    Ok(state) => return Ok(Some((Probe::File { file, is_certain }, state))),
+                    Err(_) => {}
+                }
+            }
+        }
+        let opened = pid_probe::Probe::open(pid, keep)?;
+        Ok(opened.map(|(probe, state)| (Probe::Pid(probe), state)))
+    }
+
+    fn check(&mut self) -> io::Result<State> {
+        match self {
+            Probe::File { file, is_certain } => match file.state() {
+                Ok(State::Exited(_)) if !*is_certain => Ok(State::Exited(crate::Exit::UNKNOWN)),
+                Ok(state) => Ok(state),
+                // It could be read before, so other code has closed it. Its number can be that of
+                // another file, which must not be closed.
+                Err(_) => {
+                    file.fd.disown();
+                    let opened = pid_probe::Probe::open(file.pid, KeepFd::Always)?;
+                    let Some((mut probe, _)) = opened else {
+                        return Ok(State::Reaped);
+                    };
+                    probe.mark_unverified();
+                    let state = probe.check();
+                    *self = Probe::Pid(probe);
+                    state
+                }
+            },
+            Probe::Pid(probe) => probe.check(),
+        }
+    }
+
+    fn is_verified(&self) -> bool {
+        match self {
+            Probe::File { is_certain, .. } => *is_certain,
+            Probe::Pid(probe) => probe.is_verified(),
+        }
+    }
+
+    fn mark_unverified(&mut self) {
+        match self {
+            Probe::File { is_certain, .. } => *is_certain = false,
+            Probe::Pid(probe) => probe.mark_unverified(),
+        }
+    }
+
+    fn zombie_is_reaped(&self) -> bool {
+        match self {
+            Probe::File { file, .. } => matches!(file.state(), Ok(State::Reaped)),
+            Probe::Pid(probe) => probe.zombie_is_reaped(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct PsinfoFile {
-    fd: Descriptor,
+    fd: GuardedFd,
     pid: Pid,
 }
 
 impl PsinfoFile {
-    /// Fails if it cannot be read as well, or has a layout that we do not know.
-    pub(crate) fn open(pid: Pid) -> io::Result<PsinfoFile> {
+    /// An error also if it has an unknown layout.
+    fn open(pid: Pid) -> io::Result<PsinfoFile> {
         let path = format!("/proc/{}/psinfo", pid.get());
         let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         read(fd.as_fd(), pid)?;
@@ -44,35 +109,19 @@ impl PsinfoFile {
         Ok(PsinfoFile { fd, pid })
     }
 
-    pub(crate) fn look(&self) -> io::Result<Look> {
-        // First the parent's view, then whether the pid was this process's all the time.
+    fn state(&self) -> io::Result<State> {
+        // In this order, see `Psinfo::state`.
         let child = peek_child(self.pid);
-        let seen = self.fd.ask(|fd| match read(fd.as_fd(), self.pid) {
-            // When it was opened it could be read. Its number is another file's now.
-            Err(Errno::NOTSUP) => Err(Errno::BADF),
-            answer => answer,
-        });
-        match seen {
-            Ok(psinfo) => Ok(psinfo.look(child)),
-            Err(Errno::NOENT) => Ok(Look::Gone),
+        match self.fd.with(|fd| read(fd.as_fd(), self.pid)) {
+            Ok(psinfo) => Ok(psinfo.state(child)),
+            Err(Errno::NOENT) => Ok(State::Reaped),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn mark(&self) -> io::Result<Mark> {
-        let stat = fstat(&self.fd)?;
-        Ok(Mark(stat.st_ctime as _, stat.st_ctime_nsec as _))
-    }
-}
-
-impl AsFd for PsinfoFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
     }
 }
 
 fn read(fd: BorrowedFd<'_>, pid: Pid) -> Result<Psinfo, Errno> {
-    // One more, by which a longer one is noticed.
+    // One more byte shows that the structure is longer.
     let mut bytes = [0; LENGTH + 1];
     let length = retry_on_intr(|| pread(fd, &mut bytes, 0))?;
     Psinfo::parse(&bytes[..length])
@@ -80,26 +129,26 @@ fn read(fd: BorrowedFd<'_>, pid: Pid) -> Result<Psinfo, Errno> {
         .ok_or(Errno::NOTSUP)
 }
 
-pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
-    let seen = PsinfoFile::open(pid).and_then(|file| Ok((file.mark()?, file.look()?)));
-    Ok(match seen {
-        Ok((_, Look::Gone)) => Sight::Gone,
-        Ok((mark, look)) => Sight::Seen {
-            mark: Some(mark),
-            is_ours: false, // Nor does it matter.
-            exit: match look {
-                Look::Exited(exit) => Some(exit),
-                _ => None,
-            },
-        },
-        // There is no such process, or no `/proc`, or no descriptor.
-        Err(_) => match unix::sight(pid)? {
-            Sight::Gone => Sight::Gone,
-            Sight::Seen { is_ours, exit, .. } => Sight::Seen {
-                mark: None,
-                is_ours,
-                exit,
-            },
-        },
+/// When the process was forked, in seconds and nanoseconds: the ctime of its psinfo (illumos,
+/// uts/common/fs/proc/prvnops.c, prgetattr). `pr_start` is not set for zombies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(i64, i64);
+
+/// For when no file can be kept open.
+pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
+    let opened = PsinfoFile::open(pid).and_then(|file| Ok((fstat(&file.fd)?, file.state()?)));
+    Ok(match opened {
+        Ok((_, State::Reaped)) => None,
+        Ok((stat, state)) => Some(Snapshot {
+            fingerprint: Some(Fingerprint(stat.st_ctime as _, stat.st_ctime_nsec as _)),
+            is_child: false, // It is only needed without a fingerprint.
+            exit: state.exit(),
+        }),
+        // There is no such process, or no /proc, or no descriptor.
+        Err(_) => posix::snapshot(pid)?.map(|snapshot| Snapshot {
+            fingerprint: None,
+            is_child: snapshot.is_child,
+            exit: snapshot.exit,
+        }),
     })
 }

@@ -1,68 +1,84 @@
-//! FreeBSD, NetBSD, OpenBSD, DragonFly: the kernel's process table, by `sysctl`,
-//! and the null signal.
+//! The process table of FreeBSD, NetBSD, OpenBSD and DragonFly: `sysctl` (sysctl(3),
+//! KERN_PROC), and the null signal.
 
+use super::exists;
 use crate::{
     Exit,
     pid::Pid,
-    sys::{Child, Sight, exists, peek_child},
+    sys::{ChildState, Snapshot},
 };
 use std::{io, mem, process, ptr};
 
-pub(crate) const CALL: &str = "kill";
+pub(crate) const SNAPSHOT_CALL: &str = "kill";
 
-/// When the process started, in microseconds.
+/// When the process started, in microseconds since the system was booted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark(i64);
+pub(crate) struct Fingerprint(i64);
 
-impl PartialEq for Mark {
-    /// As the time of boot that was taken from it may have been rounded, by up to one.
-    fn eq(&self, other: &Mark) -> bool {
+impl PartialEq for Fingerprint {
+    /// The time of boot that was subtracted may have been rounded, by up to one microsecond.
+    fn eq(&self, other: &Fingerprint) -> bool {
         self.0.abs_diff(other.0) <= 1
     }
 }
 
-/// What we need of a row of the table.
+/// The fields of a row of the table that we need.
 struct Row {
     pid: i32,
     parent: i32,
-    mark: Option<Mark>,
+    /// In microseconds, as the kernel shows it.
+    start: Option<i64>,
     is_zombie: bool,
     wait_status: u16,
 }
 
 impl Row {
-    fn is_ours(&self) -> bool {
+    fn is_child(&self) -> bool {
         self.parent as u32 == process::id()
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        (self.is_zombie).then(|| Exit::from_raw(self.wait_status.into()))
     }
 }
 
-pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
+pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
+    let before = boot_time();
     let mut row = row(pid);
+    // Not if it has moved between the two reads: the start time would be wrong.
+    let boot_time = boot_time().filter(|&after| before == Some(after));
     if row.is_none() {
         // A jail may hide the process.
         if !exists(pid)? {
-            return Ok(Sight::Gone);
+            return Ok(None);
         }
         row = hidden_zombie(pid);
     }
-    Ok(match row {
-        Some(row) => Sight::Seen {
-            mark: row.mark,
-            is_ours: row.is_ours(),
-            exit: (row.is_zombie).then(|| Exit::from_raw(row.wait_status.into())),
+    Ok(Some(match row {
+        Some(row) => Snapshot {
+            fingerprint: (row.start.zip(boot_time)).map(|(start, boot)| Fingerprint(start - boot)),
+            is_child: row.is_child(),
+            exit: row.exit(),
         },
         None => {
-            let child = peek_child(pid);
-            Sight::Seen {
-                mark: None,
-                is_ours: child != Child::NotOurs,
+            let child = super::peek_child(pid);
+            Snapshot {
+                fingerprint: None,
+                is_child: child != ChildState::NotAChild,
                 exit: match child {
-                    Child::Exited(exit) => Some(exit),
+                    ChildState::Exited(exit) => Some(exit),
                     _ => None,
                 },
             }
         }
-    })
+    }))
+}
+
+fn row(pid: Pid) -> Option<Row> {
+    let row = read(&sysctl(&name(pid.get() as i32))?);
+    // For an unused pid, some kernels return an empty row instead of an error, and FreeBSD finds
+    // the process of a thread by the thread's id.
+    Some(row).filter(|row| row.pid == pid.get() as i32)
 }
 
 cfg_if::cfg_if! {
@@ -77,14 +93,13 @@ cfg_if::cfg_if! {
             Row {
                 pid: info.ki_pid,
                 parent: info.ki_ppid,
-                mark: Some(mark(info.ki_start.tv_sec, info.ki_start.tv_usec)),
+                start: Some(microseconds(info.ki_start.tv_sec, info.ki_start.tv_usec)),
                 is_zombie: info.ki_stat == libc::SZOMB,
                 wait_status: info.ki_xstat,
             }
         }
     } else if #[cfg(target_os = "dragonfly")] {
-        /// To the libc crate some of its fields are enums, of which not all bytes are
-        /// valid ones.
+        /// In the libc crate, some of its fields are enums, for which not all bytes are valid.
         type Info = mem::MaybeUninit<libc::kinfo_proc>;
 
         fn name(pid: i32) -> [i32; 4] {
@@ -94,13 +109,13 @@ cfg_if::cfg_if! {
         fn read(info: &Info) -> Row {
             let info = info.as_ptr();
             // SAFETY: all of it was zero, or the kernel has written it. These fields are
-            // integers, and the state is as well, if it is read as one.
+            // integers, and so is the state as the kernel has it.
             unsafe {
                 let start = (&raw const (*info).kp_start).read();
                 Row {
                     pid: (&raw const (*info).kp_pid).read(),
                     parent: (&raw const (*info).kp_ppid).read(),
-                    mark: Some(mark(start.tv_sec, start.tv_usec)),
+                    start: Some(microseconds(start.tv_sec, start.tv_usec)),
                     is_zombie: (&raw const (*info).kp_stat).cast::<u32>().read()
                         == libc::procstat::SZOMB as u32,
                     wait_status: (&raw const (*info).kp_exitstat).read(),
@@ -121,9 +136,9 @@ cfg_if::cfg_if! {
             Row {
                 pid: info.p_pid,
                 parent: info.p_ppid,
-                // Zombies have none, and others not at every moment.
-                mark: (info.p_uvalid != 0)
-                    .then(|| mark(info.p_ustart_sec, info.p_ustart_usec)),
+                // Not set for zombies, and not at every moment for others.
+                start: (info.p_uvalid != 0)
+                    .then(|| microseconds(info.p_ustart_sec, info.p_ustart_usec)),
                 is_zombie: matches!(info.p_realstat, SZOMB | SDEAD),
                 wait_status: info.p_xstat,
             }
@@ -141,9 +156,9 @@ cfg_if::cfg_if! {
             Row {
                 pid: info.p_pid,
                 parent: info.p_ppid,
-                // Zombies have none.
-                mark: (info.p_uvalid != 0)
-                    .then(|| mark(info.p_ustart_sec as i64, info.p_ustart_usec)),
+                // Not set for zombies.
+                start: (info.p_uvalid != 0)
+                    .then(|| microseconds(info.p_ustart_sec as i64, info.p_ustart_usec)),
                 is_zombie: info.p_stat == SDEAD,
                 wait_status: info.p_xstat,
             }
@@ -151,50 +166,29 @@ cfg_if::cfg_if! {
     }
 }
 
-fn mark(seconds: impl Into<i64>, microseconds: impl Into<i64>) -> Mark {
-    Mark(seconds.into() * 1_000_000 + microseconds.into())
+fn microseconds(seconds: impl Into<i64>, microseconds: impl Into<i64>) -> i64 {
+    seconds.into() * 1_000_000 + microseconds.into()
 }
 
-/// What the kernel adds to the start of each process: on FreeBSD and OpenBSD the time of
-/// boot, which moves when the clock is set.
-fn added() -> Option<Mark> {
+/// FreeBSD and OpenBSD add the time of boot to the start of each process. It moves when the clock
+/// is set.
+fn boot_time() -> Option<i64> {
     cfg_if::cfg_if! {
         if #[cfg(any(target_os = "freebsd", target_os = "openbsd"))] {
             let boot: libc::timeval = sysctl(&[libc::CTL_KERN, libc::KERN_BOOTTIME])?;
-            Some(mark(boot.tv_sec, boot.tv_usec))
+            Some(microseconds(boot.tv_sec, boot.tv_usec))
         } else {
-            Some(Mark(0))
+            Some(0)
         }
     }
 }
 
-fn row(pid: Pid) -> Option<Row> {
-    let raw = pid.get() as i32;
-    let before = added();
-    let mut row = read(&sysctl(&name(raw))?);
-    // No mark, if it has moved just then.
-    let added = added().filter(|&after| before == Some(after));
-    let moved = row.mark.zip(added);
-    row.mark = moved.map(|(start, added)| Mark(start.0 - added.0));
-    // For a pid that nobody has, some answer with nothing instead of an error, and
-    // FreeBSD takes a thread's id for its process's.
-    Some(row).filter(|row| row.pid == raw)
-}
-
-/// Whether a child of ours that has not exited for its parent is known to live: it might be
-/// a zombie that somebody else traces.
-pub(crate) fn is_sure_to_live(child: Pid) -> bool {
-    let row = sysctl(&name(child.get() as i32)).map(|info| read(&info));
-    row.is_some_and(|row| row.pid == child.get() as i32 && !row.is_zombie)
-}
-
-/// DragonFly's kernel finds a zombie only among all processes.
+/// DragonFly's kernel finds a zombie only in the list of all processes (sys/kern/kern_proc.c).
 #[cfg(target_os = "dragonfly")]
 fn hidden_zombie(pid: Pid) -> Option<Row> {
     const ALL: [i32; 3] = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_ALL];
     let mut size = 0;
-    // SAFETY: the name has as many elements as we say; the kernel writes nothing but the
-    // size that it would take.
+    // SAFETY: `ALL` has 3 elements; the kernel writes only the size that is needed.
     let answer = unsafe {
         libc::sysctl(
             ALL.as_ptr(),
@@ -208,19 +202,19 @@ fn hidden_zombie(pid: Pid) -> Option<Row> {
     if answer != 0 {
         return None;
     }
-    // There may be more of them by now.
+    // There may be more processes by now.
     let mut rows: Vec<Info> = Vec::with_capacity(size / mem::size_of::<Info>() + 64);
     size = rows.capacity() * mem::size_of::<Info>();
-    // SAFETY: as above, but that it writes at most `size` bytes into the vector's memory,
-    // and how many it wrote.
+    // SAFETY: as above, but it writes at most `size` bytes, which the vector has room for, and
+    // then their number.
     let answer = unsafe {
-        let place = rows.as_mut_ptr().cast();
-        libc::sysctl(ALL.as_ptr(), 3, place, &mut size, ptr::null_mut(), 0)
+        let buffer = rows.as_mut_ptr().cast();
+        libc::sysctl(ALL.as_ptr(), 3, buffer, &mut size, ptr::null_mut(), 0)
     };
     if answer != 0 {
         return None;
     }
-    // SAFETY: it wrote so many rows.
+    // SAFETY: the kernel has written so many rows.
     unsafe { rows.set_len(size / mem::size_of::<Info>()) };
     rows.iter()
         .map(read)
@@ -236,72 +230,53 @@ fn hidden_zombie(_: Pid) -> Option<Row> {
 ///
 /// # Safety
 ///
-/// All bits zero, and what the kernel writes, are valid ones.
-unsafe trait Told {}
+/// All bits zero, and what the kernel writes, are valid values.
+unsafe trait SysctlValue {}
 
 // SAFETY: integers, arrays of them, and pointers that we do not follow; or any bytes.
-unsafe impl Told for Info {}
+unsafe impl SysctlValue for Info {}
 
 // SAFETY: two integers.
 #[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
-unsafe impl Told for libc::timeval {}
+unsafe impl SysctlValue for libc::timeval {}
 
-fn sysctl<T: Told>(name: &[i32]) -> Option<T> {
-    // SAFETY: `Told` promises that all bits zero are a valid one.
-    let mut told: T = unsafe { mem::zeroed() };
+fn sysctl<T: SysctlValue>(name: &[i32]) -> Option<T> {
+    // SAFETY: `SysctlValue` promises that all bits zero are a valid value.
+    let mut value: T = unsafe { mem::zeroed() };
     let mut size = mem::size_of::<T>();
-    // SAFETY: the name has as many elements as we say; the kernel writes at most
-    // `size` bytes into the structure, and `size` itself, and both outlive the
-    // call; there is no new value; and `Told` promises that what was written is valid.
-    let answer = unsafe {
+    // SAFETY: `name` has as many elements as we say. The kernel writes at most `size` bytes to
+    // `value`, and writes `size`; both are live. There is no new value. `SysctlValue` promises that
+    // what was written is valid.
+    let result = unsafe {
         libc::sysctl(
             name.as_ptr(),
             name.len() as _,
-            (&raw mut told).cast(),
+            (&raw mut value).cast(),
             &mut size,
             ptr::null_mut(),
             0,
         )
     };
-    (answer == 0 && size == mem::size_of::<T>()).then_some(told)
+    (result == 0 && size == mem::size_of::<T>()).then_some(value)
 }
 
-/// NetBSD's `waitid` does not tell the status in a form that is known: the table
-/// knows whose children are whose.
+/// NetBSD's `waitid` does not report the status in a known form, so this reads the table.
 #[cfg(target_os = "netbsd")]
-pub(crate) mod child {
-    use super::row;
-    use crate::{Exit, pid::Pid, sys::Child};
-    use std::{io, process};
-
-    pub(crate) fn peek_child(pid: Pid) -> Child {
-        match row(pid) {
-            Some(row) if row.is_ours() => match row.is_zombie {
-                true => Child::Exited(Exit::from_raw(row.wait_status.into())),
-                false => Child::Running,
-            },
-            _ => Child::NotOurs,
-        }
-    }
-
-    pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
-        child.try_wait()
+pub(crate) fn peek_child(pid: Pid) -> ChildState {
+    match row(pid) {
+        Some(row) if row.is_child() => row.exit().map_or(ChildState::Running, ChildState::Exited),
+        _ => ChildState::NotAChild,
     }
 }
 
-/// OpenBSD's `waitid` is younger than some of what we run on, and its table is
-/// closed to processes that have pledged not to use it: they would be killed.
-/// So there is no look ahead of the kqueue.
+/// Not every OpenBSD that Rust supports has `waitid`, and a program that has pledged not to read the
+/// process table would be killed. So a child cannot be checked without a kqueue.
 #[cfg(target_os = "openbsd")]
-pub(crate) mod child {
-    use crate::{pid::Pid, sys::Child};
-    use std::{io, process};
+pub(crate) fn peek_child(_: Pid) -> ChildState {
+    ChildState::NotAChild
+}
 
-    pub(crate) fn peek_child(_: Pid) -> Child {
-        Child::NotOurs
-    }
-
-    pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
-        child.try_wait()
-    }
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
+    child.try_wait()
 }

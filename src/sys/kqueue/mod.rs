@@ -1,29 +1,58 @@
-//! macOS and the BSDs.
+//! macOS, iOS and the BSDs.
 
-pub(crate) mod handle;
-pub(crate) mod poller;
+mod handle;
+mod poller;
+mod queue;
 mod rules;
+
+pub(crate) use self::{
+    handle::Handle,
+    poller::{Member, Poller},
+};
 
 cfg_if::cfg_if! {
     if #[cfg(kqueue_on_linux)] {
         #[path = "../../../tests/emulation/kqueue.rs"]
         mod emulation;
         #[path = "../../../tests/emulation/process_table.rs"]
-        pub(crate) mod process_table;
-    } else if #[cfg(target_vendor = "apple")] {
-        #[cfg(target_os = "macos")]
-        pub(crate) mod apple;
-        pub(crate) use crate::sys::unix::child;
-        #[cfg(target_os = "macos")]
-        pub(crate) use apple as table;
-        #[cfg(not(target_os = "macos"))]
-        pub(crate) use crate::sys::unix::posix as table;
+        mod process_table;
+        use emulation as os;
+        use emulation::system;
+        use process_table::exists;
+        pub(crate) use process_table::{Fingerprint, SNAPSHOT_CALL, peek_child, snapshot, try_wait};
     } else {
-        pub(crate) mod bsd;
-        pub(crate) use bsd as table;
+        use super::unix::posix::exists;
+        use rustix::event::kqueue as os;
+
+        cfg_if::cfg_if! {
+            if #[cfg(target_os = "macos")] {
+                mod apple;
+                pub(crate) use apple::{Fingerprint, SNAPSHOT_CALL, snapshot};
+            } else if #[cfg(target_vendor = "apple")] {
+                pub(crate) use super::unix::posix::{Fingerprint, SNAPSHOT_CALL, snapshot};
+            } else {
+                mod bsd;
+                pub(crate) use bsd::{Fingerprint, SNAPSHOT_CALL, snapshot};
+            }
+        }
         #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-        pub(crate) use bsd::child;
+        pub(crate) use bsd::{peek_child, try_wait};
         #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
-        pub(crate) use crate::sys::unix::child;
+        pub(crate) use super::unix::child::{peek_child, try_wait};
+
+        const fn system() -> rules::System {
+            use rules::System;
+            if cfg!(target_vendor = "apple") {
+                System::Apple
+            } else if cfg!(target_os = "dragonfly") {
+                System::DragonFly
+            } else if cfg!(target_os = "freebsd") {
+                System::FreeBsd
+            } else if cfg!(target_os = "netbsd") {
+                System::NetBsd
+            } else {
+                System::OpenBsd
+            }
+        }
     }
 }

@@ -1,134 +1,115 @@
 //! One kqueue for many processes.
 
 use super::{
-    handle::{Event, Member, Queue, Recheck, lock, told},
+    os::Event,
+    queue::{Kqueue, Process, raw},
     rules,
 };
 use crate::{
-    deadline::{Deadline, When},
+    Exit,
+    deadline::Deadline,
     pid::Pid,
-    sys::{Fired, Token},
+    sys::{Ready, ReadyQueue, SetMember, SetPoller, Token},
 };
 use rustix::io::Errno;
-use std::{collections::VecDeque, io, mem::MaybeUninit, sync::Mutex, time::Duration};
+use std::{io, mem::MaybeUninit, time::Duration};
 
-/// How many exits are taken from the kernel at once.
+/// How many events are taken from the kernel at once.
 const BATCH: usize = 64;
 
 #[derive(Debug)]
-pub(crate) struct Reactor {
-    queue: Queue,
-    recheck: Recheck,
-    /// Taken from the kernel, which tells it once.
-    fired: Mutex<VecDeque<Fired>>,
+pub(crate) struct Poller(Kqueue);
+
+#[derive(Debug)]
+pub(crate) struct Member(Process);
+
+impl SetPoller for Poller {
+    type Member = Member;
+
+    fn new() -> io::Result<Poller> {
+        Kqueue::new().map(Poller)
+    }
+
+    fn insert(&mut self, pid: Pid, token: Token, ready: &ReadyQueue) -> io::Result<Member> {
+        let registered = self.0.register(pid, token.generation)?;
+        add_events(&registered.events, ready)?;
+        let member = Member(registered.process);
+        if registered.is_gone {
+            self.take_events(ready)?;
+            if ready.find(token).is_none() {
+                self.remove(&member, ready);
+                return Err(Errno::SRCH.into());
+            }
+        }
+        Ok(member)
+    }
+
+    fn remove(&mut self, member: &Member, ready: &ReadyQueue) {
+        if let Ok(events) = self.0.delete(&member.0) {
+            let _ = add_events(&events, ready);
+        }
+    }
+
+    fn wait(&mut self, ready: &ReadyQueue, deadline: Deadline) -> io::Result<()> {
+        let wait = |timeout| {
+            self.wait_within(ready, timeout)?;
+            Ok(!ready.is_empty())
+        };
+        deadline.sleep(wait).map(drop)
+    }
+
+    fn exit(&mut self, member: &Member, ready: Ready) -> io::Result<Option<Exit>> {
+        Ok(ready.data.map(|data| member.0.exit_from(data)))
+    }
+
+    /// By its event, or else by the process table.
+    fn check(&self, member: &Member, token: Token, ready: &ReadyQueue) -> io::Result<Option<Exit>> {
+        let exit_from_event = || {
+            self.take_events(ready)?;
+            let data = ready.find(token).and_then(|ready| ready.data);
+            Ok::<_, io::Error>(data.map(|data| member.0.exit_from(data)))
+        };
+        if let Some(exit) = exit_from_event()? {
+            return Ok(Some(exit));
+        }
+        match member.0.recheck() {
+            // The event may have come since, and says more.
+            Some(exit) => Ok(exit_from_event()?.or(Some(exit))),
+            None => Ok(None),
+        }
+    }
 }
 
-impl Reactor {
-    pub(crate) fn new() -> io::Result<Reactor> {
-        Ok(Reactor {
-            queue: Queue::new()?,
-            recheck: Recheck::new(),
-            fired: Mutex::default(),
-        })
-    }
-
-    pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
-        let registered = self.queue.register(pid, token.generation)?;
-        self.take(&registered.events)?;
-        let in_time = rules::is_in_time(registered.was_running, || self.has_fired(token));
-        match in_time? {
-            true => Ok(registered.member),
-            false => {
-                self.remove(&registered.member);
-                Err(Errno::SRCH.into())
-            }
-        }
-    }
-
-    /// Some refusals are about one process.
-    pub(crate) fn refuses_all(_: &io::Error) -> bool {
-        false
-    }
-
-    /// There are no events that are none.
-    pub(crate) fn renew(&mut self, _: &Member, _: Token) -> io::Result<()> {
+impl Poller {
+    /// Takes all events from the kernel, without waiting.
+    fn take_events(&self, ready: &ReadyQueue) -> io::Result<()> {
+        while self.wait_within(ready, Some(Duration::ZERO))? == BATCH {}
         Ok(())
     }
 
-    /// For one whose event was not told.
-    pub(crate) fn remove(&mut self, member: &Member) {
-        if let Ok(events) = self.queue.delete(member) {
-            let _ = self.take(&events);
-        }
-        let pid = member.pid.get();
-        lock(&self.fired).retain(|fired| fired.token.pid != pid);
-    }
-
-    /// Sleeps until there is something for `next` (true), or the deadline or the time to
-    /// `ask` (false).
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        let until = self.recheck.comes_before(deadline);
-        until.sleep(|longest| {
-            if self.next_is_empty() {
-                self.take_within(longest)?;
-            }
-            Ok(!self.next_is_empty())
-        })
-    }
-
-    /// How many it has taken.
-    fn take_within(&self, longest: Option<Duration>) -> io::Result<usize> {
+    fn wait_within(&self, ready: &ReadyQueue, timeout: Option<Duration>) -> io::Result<usize> {
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
-        let events = self.queue.wait(&mut events, longest)?;
-        self.take(events)?;
+        let events = self.0.wait(&mut events, timeout)?;
+        add_events(events, ready)?;
         Ok(events.len())
     }
+}
 
-    fn take(&self, events: &[Event]) -> io::Result<()> {
-        for event in events {
-            let exit = told(event);
-            let Some(pid) = exit.of else { continue };
-            if let Some(data) = rules::exit_data(exit, pid)? {
-                let generation = event.udata().addr() as u32;
-                let token = Token { pid, generation };
-                let told = Some(data);
-                lock(&self.fired).push_back(Fired { token, told });
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at all members, once in a while, for exits that the kernel does not tell.
-    pub(crate) fn ask<'a>(&mut self, members: impl Iterator<Item = (Token, &'a Member)>, _: When) {
-        if !self.recheck.is_due() {
-            return;
-        }
-        let exited = members.filter_map(|(token, member)| member.look_again().and(Some(token)));
-        let exited: Vec<Token> = exited.collect();
-        for token in exited {
-            // What the kernel tells counts more, and may have come since.
-            if !self.has_fired(token).unwrap_or(false) {
-                lock(&self.fired).push_back(Fired { token, told: None });
-            }
+fn add_events(events: &[Event], ready: &ReadyQueue) -> io::Result<()> {
+    for event in events {
+        let raw = raw(event);
+        let Some(pid) = raw.pid else { continue };
+        if let Some(data) = rules::exit_data(raw, pid)? {
+            let generation = event.udata().addr() as u32;
+            let (token, data) = (Token { pid, generation }, Some(data));
+            ready.push(Ready { token, data });
         }
     }
+    Ok(())
+}
 
-    /// What the kernel has told up to now, or tells if it is asked.
-    fn has_fired(&self, token: Token) -> io::Result<bool> {
-        while self.take_within(Some(Duration::ZERO))? == BATCH {}
-        Ok(lock(&self.fired).iter().any(|fired| fired.token == token))
-    }
-
-    fn next_is_empty(&self) -> bool {
-        lock(&self.fired).is_empty()
-    }
-
-    pub(crate) fn next(&mut self) -> Option<Fired> {
-        lock(&self.fired).pop_front()
-    }
-
-    /// Only the queue knows.
-    pub(crate) fn has_exited(&self, _: &Member, token: Token) -> io::Result<bool> {
-        self.has_fired(token)
+impl SetMember for Member {
+    fn zombie_is_reaped(&self) -> bool {
+        self.0.zombie_is_reaped()
     }
 }

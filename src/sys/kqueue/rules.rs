@@ -1,11 +1,10 @@
-//! What kqueue's answers mean, system by system. Apart from the calls, so that
-//! every case can be tested on any system.
+//! What kqueue's answers mean on each system. It makes no calls, so every case is tested on Linux.
 
 use crate::Exit;
 use std::io;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // All but one are of other systems.
+#[allow(dead_code)] // One at a time.
 pub(crate) enum System {
     Apple,
     DragonFly,
@@ -14,20 +13,19 @@ pub(crate) enum System {
     OpenBsd,
 }
 
-/// What the kernel was asked to tell.
+/// What the kernel is asked to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Interest {
     Exit,
     /// `NOTE_EXITSTATUS`, which only Apple systems have.
-    ExitAndStatus,
+    ExitStatus,
 }
 
-/// What `kevent` handed out.
+/// What `kevent` returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    /// The process that it is about; `None` if that is something else, a
-    /// descriptor of the same number perhaps.
-    pub(crate) of: Option<u32>,
+pub(crate) struct RawEvent {
+    /// `None` if it is not about a process. A descriptor can have the same number.
+    pub(crate) pid: Option<u32>,
     /// `EV_ERROR`: the data is an errno.
     pub(crate) is_error: bool,
     pub(crate) data: i64,
@@ -35,26 +33,27 @@ pub(crate) struct Event {
 
 const ENOENT: i64 = 2;
 
-/// Registers a process by means of `add`.
+/// Registers a process with `add`.
 ///
-/// Apple's kernel tells the status of one's children and of what one may signal.
-/// Of others it tells the exit if it is not asked for more.
+/// Apple's kernel reports the status of one's children and of processes that one may signal. For
+/// other processes it refuses (EACCES), but reports the exit alone (XNU, bsd/kern/kern_event.c,
+/// filt_procattach).
 pub(crate) fn register(
     system: System,
-    mut add: impl FnMut(Asked) -> io::Result<()>,
-) -> io::Result<Asked> {
+    mut add: impl FnMut(Interest) -> io::Result<()>,
+) -> io::Result<Interest> {
     if system == System::Apple {
-        match add(Asked::ExitAndStatus) {
+        match add(Interest::ExitStatus) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            answer => return answer.map(|()| Asked::ExitAndStatus),
+            result => return result.map(|()| Interest::ExitStatus),
         }
     }
-    add(Asked::Exit).map(|()| Asked::Exit)
+    add(Interest::Exit).map(|()| Interest::Exit)
 }
 
-/// The answer to a change: an error, or no news, or (where the kernel has no receipts) an
-/// event, which is lost if nobody takes it. That there was nothing to delete is no news.
-pub(crate) fn receipt(event: Event) -> io::Result<Option<Event>> {
+/// What the answer to a change says: an error, success (`None`), or an event, if the kernel does
+/// not know receipts. It is no error if there was nothing to delete.
+pub(crate) fn receipt(event: RawEvent) -> io::Result<Option<RawEvent>> {
     match (event.is_error, event.data) {
         (false, _) => Ok(Some(event)),
         (true, 0 | ENOENT) => Ok(None),
@@ -62,65 +61,45 @@ pub(crate) fn receipt(event: Event) -> io::Result<Option<Event>> {
     }
 }
 
-/// How to look once more at a process that was registered without an error, for an exit
-/// that fell in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SecondLook {
-    /// By the process table, which shows a zombie. Apple's kernel withholds the exit of a traced
-    /// process; FreeBSD's skips, for an exit, what is just being registered; DragonFly's also
-    /// registers zombies, so only the table distinguishes a later process with the same pid.
-    Table,
-    /// By the null signal. To read the table may be against a promise on OpenBSD, whose
-    /// kernel ends those who break theirs.
-    NullSignal,
-}
-
-pub(crate) fn second_look(system: System) -> SecondLook {
-    match system {
-        System::Apple | System::DragonFly | System::FreeBsd => SecondLook::Table,
-        System::NetBsd | System::OpenBsd => SecondLook::NullSignal,
-    }
-}
-
-/// Whether the kernel will tell of the exit: the process was running after it was
-/// registered, or the event is here already.
+/// Whether the process table is read after a registration, for an exit during it. Apple's kernel
+/// withholds the exit of a traced process. FreeBSD's skips a knote that is just being registered
+/// (sys/kern/kern_event.c, knote). DragonFly's also registers zombies, so only the table
+/// distinguishes a later process with the same pid.
 ///
-/// If not, there is nothing to wait for. Where nobody tells whether it was running, as
-/// in a sandbox, the registration is all there is to go by.
-pub(crate) fn is_in_time(
-    was_running: Option<bool>,
-    has_fired: impl FnOnce() -> io::Result<bool>,
-) -> io::Result<bool> {
-    Ok(was_running != Some(false) || has_fired()?)
+/// Elsewhere, the null signal is sent: OpenBSD's kernel ends a program that reads the table after it
+/// has pledged not to (pledge(2)).
+pub(crate) fn reads_process_table(system: System) -> bool {
+    !matches!(system, System::NetBsd | System::OpenBsd)
 }
 
-/// Whether there are exits that the kernel tells late or never: Apple's keeps that of a
-/// traced process from all but its tracer until that reaps it.
-pub(crate) fn may_not_tell(system: System) -> bool {
+/// Whether the kernel reports some exits late or never: Apple's reports that of a traced process
+/// only to its tracer, until the tracer reaps it (XNU, bsd/kern/kern_exit.c).
+pub(crate) fn can_miss_exits(system: System) -> bool {
     system == System::Apple
 }
 
-/// Whether there are events that a program triggers itself. NetBSD has them since its
-/// version 10, OpenBSD since 7.8.
+/// Whether a program can trigger events itself (EVFILT_USER). NetBSD has that since version 10,
+/// OpenBSD since 7.8 (kqueue(2)).
 pub(crate) fn has_user_events(system: System) -> bool {
     !matches!(system, System::NetBsd | System::OpenBsd)
 }
 
-/// The data of the exit of `pid`, if that is what the event tells.
-pub(crate) fn exit_data(event: Event, pid: u32) -> io::Result<Option<i64>> {
-    match event.of == Some(pid) {
-        true => Ok(receipt(event)?.map(|event| event.data)),
-        false => Ok(None),
+/// The data of the exit of `pid`, if the event is that.
+pub(crate) fn exit_data(event: RawEvent, pid: u32) -> io::Result<Option<i64>> {
+    if event.pid == Some(pid) {
+        Ok(receipt(event)?.map(|event| event.data))
+    } else {
+        Ok(None)
     }
 }
 
-/// How the process exited, by what came with the event. To look for it elsewhere, if the
-/// kernel was not asked, would be to ask by a number that is another process's perhaps.
-pub(crate) fn exit(system: System, asked: Asked, data: i64) -> Exit {
-    match (system, asked) {
-        (System::Apple, Asked::Exit) => Exit::UNKNOWN,
-        // A wait status has 16 bits. Above are Apple's flags, or, on systems that do not
-        // cut it, more of the number that was given to `exit`.
+/// How the process exited, by the data of the event. If the kernel was not asked for the status, it
+/// is unknown: the pid could lead to another process.
+pub(crate) fn exit(system: System, interest: Interest, data: i64) -> Exit {
+    match (system, interest) {
+        (System::Apple, Interest::Exit) => Exit::UNKNOWN,
+        // A wait status has 16 bits. Above them are Apple's flags, or more bits of the number that
+        // was passed to `exit`, on systems that do not cut it.
         _ => Exit::from_raw((data & 0xFFFF) as _),
     }
 }
@@ -129,148 +108,86 @@ pub(crate) fn exit(system: System, asked: Asked, data: i64) -> Exit {
 mod tests {
     use super::*;
 
-    const ALL: [System; 5] = [
-        System::Apple,
+    const OTHERS: [System; 4] = [
         System::DragonFly,
         System::FreeBsd,
         System::NetBsd,
         System::OpenBsd,
     ];
-
     const EACCES: i32 = 13;
     const ESRCH: i32 = 3;
 
-    fn errno(errno: i32) -> io::Error {
-        io::Error::from_raw_os_error(errno)
+    /// The interests that are tried if the kernel refuses those that `refuse` gives an errno for,
+    /// and the result.
+    fn tried(
+        system: System,
+        refuse: impl Fn(Interest) -> Option<i32>,
+    ) -> (Vec<Interest>, Result<Interest, Option<i32>>) {
+        let mut tried = Vec::new();
+        let result = register(system, |interest| {
+            tried.push(interest);
+            refuse(interest).map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+        });
+        (tried, result.map_err(|error| error.raw_os_error()))
     }
 
     #[test]
     fn only_apple_is_asked_for_the_status() {
-        for system in ALL {
-            let mut asked = Vec::new();
-            let answer = register(system, |what| {
-                asked.push(what);
-                Ok(())
-            });
-            let expected = match system {
-                System::Apple => Asked::ExitAndStatus,
-                _ => Asked::Exit,
-            };
-            assert_eq!(asked, [expected]);
-            assert_eq!(answer.unwrap(), expected);
+        use Interest::{Exit, ExitStatus};
+        for system in OTHERS {
+            assert_eq!(tried(system, |_| None), (vec![Exit], Ok(Exit)));
+            let refused = tried(system, |_| Some(EACCES));
+            assert_eq!(refused, (vec![Exit], Err(Some(EACCES))));
         }
+        let apple = |refuse: &dyn Fn(Interest) -> Option<i32>| tried(System::Apple, refuse);
+        assert_eq!(apple(&|_| None), (vec![ExitStatus], Ok(ExitStatus)));
+        let no_status = |interest| (interest == ExitStatus).then_some(EACCES);
+        assert_eq!(apple(&no_status), (vec![ExitStatus, Exit], Ok(Exit)));
+        let refused = apple(&|_| Some(ESRCH));
+        assert_eq!(refused, (vec![ExitStatus], Err(Some(ESRCH))));
     }
 
     #[test]
-    fn a_status_that_is_denied_is_not_asked_for_again() {
-        let mut asked = Vec::new();
-        let answer = register(System::Apple, |what| {
-            asked.push(what);
-            match what {
-                Asked::ExitAndStatus => Err(errno(EACCES)),
-                Asked::Exit => Ok(()),
-            }
-        });
-        assert_eq!(asked, [Asked::ExitAndStatus, Asked::Exit]);
-        assert_eq!(answer.unwrap(), Asked::Exit);
-    }
-
-    #[test]
-    fn other_errors_of_registering_are_for_the_probe() {
-        // No such process, which on macOS may be one that is just exiting, or a
-        // refusal of the exit itself, as on NetBSD for a stranger's process.
-        for system in ALL {
-            for code in [ESRCH, EACCES] {
-                let mut calls = 0;
-                let answer = register(system, |_| {
-                    calls += 1;
-                    Err(errno(code))
-                });
-                assert_eq!(answer.unwrap_err().raw_os_error(), Some(code));
-                let asks_twice = system == System::Apple && code == EACCES;
-                assert_eq!(calls, if asks_twice { 2 } else { 1 });
-            }
-        }
-    }
-
-    #[test]
-    fn an_exit_between_registering_and_looking() {
-        assert!(is_in_time(Some(true), || unreachable!("it can still come")).unwrap());
-        assert!(is_in_time(Some(false), || Ok(true)).unwrap());
-        assert!(!is_in_time(Some(false), || Ok(false)).unwrap());
-        assert!(is_in_time(Some(false), || Err(errno(EACCES))).is_err());
-        // What Capsicum answers to the null signal is no word about the process.
-        assert!(is_in_time(None, || unreachable!("it can still come")).unwrap());
-    }
-
-    #[test]
-    fn events_of_others_are_none_of_ours() {
-        let event = Event {
-            of: Some(42),
+    fn events_receipts_and_errors() {
+        let exit = RawEvent {
+            pid: Some(42),
             is_error: false,
             data: 7 << 8,
         };
-        assert_eq!(exit_data(event, 42).unwrap(), Some(7 << 8));
-        assert_eq!(exit_data(event, 43).unwrap(), None);
+        assert_eq!(exit_data(exit, 42).unwrap(), Some(7 << 8));
+        assert_eq!(exit_data(exit, 43).unwrap(), None);
         // A descriptor with the number 42 that has become readable.
-        let readable = Event { of: None, ..event };
+        let readable = RawEvent { pid: None, ..exit };
         assert_eq!(exit_data(readable, 42).unwrap(), None);
-    }
+        // Instead of a receipt.
+        assert_eq!(receipt(exit).unwrap(), Some(exit));
 
-    #[test]
-    fn an_error_event_is_an_error_and_a_receipt_is_none() {
-        let event = |data| Event {
-            of: Some(42),
+        let error = |data| RawEvent {
             is_error: true,
             data,
+            ..exit
         };
-        assert_eq!(exit_data(event(0), 42).unwrap(), None);
-        assert_eq!(receipt(event(0)).unwrap(), None);
-        assert_eq!(receipt(event(ENOENT)).unwrap(), None, "nothing to delete");
-        assert!(receipt(event(ESRCH.into())).is_err());
-        let error = exit_data(event(ESRCH.into()), 42).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(ESRCH));
+        assert_eq!(exit_data(error(0), 42).unwrap(), None);
+        assert_eq!(receipt(error(0)).unwrap(), None);
+        assert_eq!(receipt(error(ENOENT)).unwrap(), None, "nothing to delete");
+        let refused = exit_data(error(ESRCH.into()), 42).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(ESRCH));
     }
 
     #[test]
-    fn an_event_instead_of_a_receipt_is_kept() {
-        let exit = Event {
-            of: Some(42),
-            is_error: false,
-            data: 7 << 8,
-        };
-        assert_eq!(receipt(exit).unwrap(), Some(exit));
-    }
-
-    #[test]
-    fn what_the_data_means() {
-        let code = |system, asked, data| exit(system, asked, data).code();
-        let seven = 7 << 8;
-        for system in ALL {
-            let asked = match system {
-                System::Apple => Asked::ExitAndStatus,
-                _ => Asked::Exit,
-            };
-            assert_eq!(code(system, asked, seven), Some(7));
-            // A 0 is a 0.
-            assert_eq!(code(system, asked, 0), Some(0));
-        }
-        // What was not asked for is not told.
-        for data in [seven, 0] {
-            assert_eq!(exit(System::Apple, Asked::Exit, data), Exit::UNKNOWN);
+    fn status_in_the_data() {
+        let status = |raw| Exit::from_raw(raw);
+        for system in OTHERS {
+            assert_eq!(exit(system, Interest::Exit, 7 << 8), status(7 << 8));
+            assert_eq!(exit(system, Interest::Exit, 0), status(0));
+            assert_eq!(exit(system, Interest::Exit, 0x80 | 11), status(0x80 | 11));
+            // exit(0x107), whose upper bits FreeBSD and NetBSD keep.
+            assert_eq!(exit(system, Interest::Exit, 0x107 << 8), status(7 << 8));
         }
         // With NOTE_EXIT_DETAIL's flags above the status.
-        let detailed = 0x0001_0000 | seven;
-        assert_eq!(code(System::Apple, Asked::ExitAndStatus, detailed), Some(7));
-        // exit(0x107), whose upper bits FreeBSD and NetBSD keep.
-        let wide = 0x107 << 8;
-        assert_eq!(code(System::FreeBsd, Asked::Exit, wide), Some(7));
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn a_signal_and_a_core_dump() {
-        let exit = exit(System::FreeBsd, Asked::Exit, 0x80 | 11);
-        assert_eq!(exit.to_string(), "killed by signal 11 (core dumped)");
+        let detailed = exit(System::Apple, Interest::ExitStatus, 0x0001_0000 | (7 << 8));
+        assert_eq!(detailed, status(7 << 8));
+        assert_eq!(exit(System::Apple, Interest::Exit, 7 << 8), Exit::UNKNOWN);
+        assert_eq!(exit(System::Apple, Interest::Exit, 0), Exit::UNKNOWN);
     }
 }

@@ -1,18 +1,22 @@
-//! Linux: one epoll over the pidfds of many processes.
+//! One epoll over the pidfds of many processes.
 //!
-//! Each is registered for one event only (`EPOLLONESHOT`). After a `fork`, what is
-//! closed here stays registered as long as the child has a copy of it; and if the
-//! child went on with its copy of the set, its registrations would come to us.
+//! Each is registered for one event (`EPOLLONESHOT`): after a `fork`, a closed pidfd stays registered
+//! as long as the child has a copy of it (epoll(7)), and would be reported again and again.
 
-use super::handle::{PidFd, is_readable_within};
+use super::{
+    handle::{Handle, readable},
+    syscalls::{BATCH, epoll_pwait2},
+};
 use crate::{
     Exit,
-    deadline::{Deadline, When},
+    deadline::Deadline,
     pid::Pid,
     sys::{
-        Fired, Token,
-        fd::{self as descriptors, Descriptor, above_standard_streams},
-        unix::poll::punctual,
+        ProcessHandle as _, Ready, ReadyQueue, SetMember, SetPoller, Signal, Token,
+        unix::{
+            fd::{GuardedFd, above_standard_streams, first_reserved_fd},
+            poll::shorten_for_timer_slack,
+        },
     },
 };
 use rustix::{
@@ -23,238 +27,154 @@ use rustix::{
     fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
     io::Errno,
 };
-use std::{collections::VecDeque, io, mem::MaybeUninit, process, slice, time::Duration};
-
-/// How many exits are taken from the kernel at once.
-const BATCH: usize = 256;
+use std::{io, mem::MaybeUninit, process, slice, time::Duration};
 
 const ONCE: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 #[derive(Debug)]
-pub(crate) struct Reactor {
-    epoll: Descriptor,
-    /// Whose it is; a forked child has a copy.
+pub(crate) struct Poller {
+    epoll: GuardedFd,
+    /// The process that made it.
     owner: u32,
-    fired: VecDeque<Fired>,
-    room: Room,
+    budget: FdBudget,
 }
 
-impl Reactor {
-    pub(crate) fn new() -> io::Result<Reactor> {
-        let mut room = Room::default();
+impl SetPoller for Poller {
+    type Member = Member;
+
+    fn new() -> io::Result<Poller> {
+        let mut budget = FdBudget::default();
         let epoll = above_standard_streams(epoll::create(CreateFlags::CLOEXEC)?)?;
-        room.check(epoll.as_fd())?;
-        Ok(Reactor {
+        budget.check(epoll.as_fd())?;
+        Ok(Poller {
             epoll: epoll.into(),
             owner: process::id(),
-            fired: VecDeque::new(),
-            room,
+            budget,
         })
     }
 
-    pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
-        let pidfd = PidFd::open(pid)?;
-        self.room.check(pidfd.as_fd())?;
-        let data = EventData::new_u64(token.into());
-        epoll::add(&self.epoll, pidfd.as_fd(), data, ONCE)?;
-        Ok(Member(pidfd))
+    fn insert(&mut self, pid: Pid, token: Token, _: &ReadyQueue) -> io::Result<Member> {
+        self.refuse_copy()?;
+        let handle = Handle::open(pid)?;
+        self.budget.check(handle.as_fd())?;
+        (self.epoll).with(|epoll| epoll::add(epoll, &handle, data(token), ONCE))?;
+        Ok(Member(handle))
     }
 
-    /// No failure to insert is about one process only.
-    pub(crate) fn refuses_all(_: &io::Error) -> bool {
-        true
-    }
-
-    /// After an event that was none.
-    pub(crate) fn renew(&mut self, member: &Member, token: Token) -> io::Result<()> {
-        let data = EventData::new_u64(token.into());
-        Ok(epoll::modify(&self.epoll, member.0.as_fd(), data, ONCE)?)
-    }
-
-    /// For one whose event was not told. Of the others there is nothing left.
-    pub(crate) fn remove(&mut self, member: &Member) {
-        if self.is_ours() {
-            let _ = epoll::delete(&self.epoll, member.0.as_fd());
+    fn remove(&mut self, member: &Member, _: &ReadyQueue) {
+        if self.refuse_copy().is_ok() {
+            let _ = epoll::delete(&self.epoll, &member.0);
         }
     }
 
-    /// Sleeps until there is something for `next` (true) or the deadline.
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
-        // A forked child would take the events from its parent.
-        if !self.is_ours() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        deadline.sleep(|longest| {
+    fn wait(&mut self, ready: &ReadyQueue, deadline: Deadline) -> io::Result<()> {
+        self.refuse_copy()?;
+        let wait = |timeout| {
             let mut events = [const { MaybeUninit::uninit() }; BATCH];
-            let events = self
-                .epoll
-                .ask(|epoll| wait(epoll.as_fd(), &mut events, longest))?;
-            let fired = events.iter().map(|event| Fired {
-                token: event.data.u64().into(),
-                told: None,
-            });
-            self.fired.extend(fired);
-            Ok(!self.fired.is_empty())
-        })
+            let events = &mut events;
+            let events = (self.epoll).with(|epoll| wait(epoll.as_fd(), events, timeout))?;
+            for event in events {
+                ready.push(Token::from(event.data.u64()));
+            }
+            Ok(!events.is_empty())
+        };
+        deadline.sleep(wait).map(drop)
     }
 
-    /// Each exit has its event.
-    pub(crate) fn ask<'a>(&mut self, _: impl Iterator<Item = (Token, &'a Member)>, _: When) {}
-
-    pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
-        member.0.has_exited()
+    fn exit(&mut self, member: &Member, ready: Ready) -> io::Result<Option<Exit>> {
+        let exit = member.0.exit()?;
+        if exit.is_none() {
+            epoll::modify(&self.epoll, &member.0, data(ready.token), ONCE)?;
+        }
+        Ok(exit)
     }
 
-    pub(crate) fn next(&mut self) -> Option<Fired> {
-        self.fired.pop_front()
-    }
-
-    fn is_ours(&self) -> bool {
-        self.owner == process::id()
+    fn check(&self, member: &Member, _: Token, _: &ReadyQueue) -> io::Result<Option<Exit>> {
+        member.0.check()
     }
 }
 
-/// `epoll_pwait` counts in milliseconds, and what counts in less is not to be had
-/// before Linux 5.11 and in some sandboxes. There `ppoll` sleeps.
+impl Poller {
+    /// An error in a forked child, whose copy refers to the same epoll: it would take events from its
+    /// parent, and register processes for it.
+    fn refuse_copy(&self) -> io::Result<()> {
+        if self.owner == process::id() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}
+
+fn data(token: Token) -> EventData {
+    EventData::new_u64(token.into())
+}
+
+/// `epoll_pwait` has a resolution of milliseconds. `epoll_pwait2` (Linux 5.11) has nanoseconds;
+/// where it is missing, this sleeps in `ppoll` on the epoll.
 fn wait<'a>(
     epoll: BorrowedFd<'_>,
     events: &'a mut [MaybeUninit<Event>; BATCH],
-    longest: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> Result<&'a [Event], Errno> {
-    if let Some(longest) = longest.filter(|longest| !longest.is_zero()) {
-        match sys::epoll_pwait2(epoll, events, punctual(longest)) {
+    if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) {
+        match epoll_pwait2(epoll, events, shorten_for_timer_slack(timeout)) {
             Ok(count) => {
                 let events = events.as_ptr().cast();
-                // SAFETY: the kernel has written so many of them.
+                // SAFETY: the kernel has initialized the first `count` events, at most `BATCH`.
                 return Ok(unsafe { slice::from_raw_parts(events, count) });
             }
-            Err(error @ (Errno::INTR | Errno::BADF)) => return Err(error),
+            // Other code has closed the epoll. With EINVAL, its number is another file's.
+            Err(Errno::BADF | Errno::INVAL) => return Err(Errno::BADF),
+            Err(Errno::INTR) => return Err(Errno::INTR),
             Err(_) => {}
         }
-        if !is_readable_within(epoll, Some(longest))? {
+        if readable(epoll, Some(timeout))?.is_empty() {
             return Ok(&[]);
         }
     }
     let now = Timespec::default();
-    let timeout = longest.and(Some(&now));
+    let timeout = timeout.and(Some(&now));
     match epoll::wait(epoll, &mut events[..], timeout) {
         Ok((events, _)) => Ok(events),
-        // That is no epoll any more.
         Err(Errno::INVAL) => Err(Errno::BADF),
         Err(error) => Err(error),
     }
 }
 
-#[cfg(target_os = "linux")]
-mod sys {
-    use super::{BATCH, Event};
-    use rustix::{
-        fd::{AsRawFd as _, BorrowedFd},
-        io::Errno,
-    };
-    use std::{io, mem::MaybeUninit, ptr, time::Duration};
-
-    /// What the kernel calls `struct __kernel_timespec`, everywhere.
-    #[repr(C)]
-    struct Timespec {
-        seconds: i64,
-        nanoseconds: i64,
-    }
-
-    pub(super) fn epoll_pwait2(
-        epoll: BorrowedFd<'_>,
-        events: &mut [MaybeUninit<Event>; BATCH],
-        timeout: Duration,
-    ) -> Result<usize, Errno> {
-        let timeout = Timespec {
-            seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            nanoseconds: timeout.subsec_nanos().into(),
-        };
-        // SAFETY: the kernel writes at most `BATCH` events into the array, in rustix's
-        // layout, which is the kernel's; it reads the timeout; and both outlive the
-        // call. There is no signal mask.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_epoll_pwait2,
-                epoll.as_raw_fd(),
-                events.as_mut_ptr(),
-                BATCH as i32,
-                &raw const timeout,
-                ptr::null::<libc::sigset_t>(),
-                0_usize,
-            )
-        };
-        usize::try_from(count)
-            .map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).expect("an OS error"))
-    }
-}
-
-/// There the sandbox may kill those who ask.
-#[cfg(target_os = "android")]
-mod sys {
-    use super::{BATCH, Event};
-    use rustix::{fd::BorrowedFd, io::Errno};
-    use std::{mem::MaybeUninit, time::Duration};
-
-    pub(super) fn epoll_pwait2(
-        _: BorrowedFd<'_>,
-        _: &mut [MaybeUninit<Event>; BATCH],
-        _: Duration,
-    ) -> Result<usize, Errno> {
-        Err(Errno::NOSYS)
-    }
-}
-
-/// What a set leaves to the rest of the program.
+/// Keeps a set from using the last descriptors of the program.
 #[derive(Debug, Default)]
-struct Room {
-    /// Up to this number, the limit need not be asked for again.
-    known: RawFd,
+struct FdBudget {
+    /// Below this number, the limit need not be read again.
+    checked: RawFd,
 }
 
-impl Room {
+impl FdBudget {
     const STEP: RawFd = 32;
 
-    fn check(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    /// `EMFILE` if a descriptor that was just opened is in the reserve.
+    fn check(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         let number = fd.as_raw_fd();
-        if number >= self.known {
-            let bound = descriptors::bound();
-            if number >= bound {
-                return Err(Errno::MFILE.into());
+        if number >= self.checked {
+            let first_reserved = first_reserved_fd();
+            if number >= first_reserved {
+                return Err(Errno::MFILE);
             }
-            self.known = bound.min(number + Room::STEP);
+            self.checked = first_reserved.min(number + FdBudget::STEP);
         }
         Ok(())
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Member(PidFd);
+pub(crate) struct Member(Handle);
 
-impl Member {
-    /// `None`: it is still running, whatever the event said.
-    pub(crate) fn exit(&self, _: Option<i64>) -> io::Result<Option<Exit>> {
-        self.0.exit()
+impl SetMember for Member {
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.0.signal(signal)
     }
 
-    /// How it has exited, if it has, without any event.
-    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        if self.0.wait(Deadline::Now)? {
-            self.0.exit()
-        } else {
-            Ok(None)
-        }
-    }
-
-    pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
-        self.0.send_signal(signal)
-    }
-
-    pub(crate) fn is_reaped(&self) -> Option<bool> {
+    fn is_reaped(&self) -> Option<bool> {
         self.0.is_reaped()
-    }
-
-    pub(crate) fn zombie_is_reaped(&self) -> bool {
-        self.0.zombie_is_reaped()
     }
 }

@@ -1,68 +1,89 @@
 //! Our own children: how they exited, without reaping them.
 
-use crate::{Exit, pid::Pid, sys::Child};
+use crate::{Exit, pid::Pid, sys::ChildState};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use rustix::fd::BorrowedFd;
 use rustix::{
     io::{Errno, Result},
-    process::{WaitId, WaitIdOptions, WaitIdStatus, waitid},
+    process::{WaitId, WaitIdOptions, waitid},
 };
-use std::{io, os::unix::process::ExitStatusExt as _, process};
+use std::{
+    io,
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, ExitStatus},
+};
 
-/// Children made by `clone` with another exit signal than `SIGCHLD`, or none, are
-/// children, too.
+/// `__WALL` includes children that `clone` made with another exit signal than SIGCHLD, or none.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const OF_ANY_KIND: WaitIdOptions = WaitIdOptions::from_bits_retain(libc::__WALL as u32);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const OF_ANY_KIND: WaitIdOptions = WaitIdOptions::empty();
 
-/// What the kernel tells the parent; nothing is reaped. An error says that it is
-/// not our child (`ECHILD`) or that we may not ask.
-pub(crate) fn peek(id: WaitId<'_>) -> Result<Child> {
+/// What the kernel reports to the parent, without reaping. An error if it is not our child
+/// (`ECHILD`), or the call is denied.
+pub(crate) fn peek(id: WaitId<'_>) -> Result<ChildState> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     Ok(match waitid(id, options | OF_ANY_KIND)? {
-        Some(status) => exit(&status).map_or(Child::Stopped, Child::Exited),
-        None => Child::Running,
+        Some(status) => {
+            let code = status.exit_status();
+            let exit = exit_of_parts(code, status.terminating_signal(), status.dumped());
+            exit.map_or(ChildState::Stopped, ChildState::Exited)
+        }
+        None => ChildState::Running,
     })
 }
 
-/// What an answer of [`peek`] says for sure. `None` if it says nothing: the call is denied, or
-/// older than this kind of id.
-#[allow(dead_code)] // Linux alone distinguishes the two.
-pub(crate) fn known_state(answer: Result<Child>) -> Option<Child> {
-    match answer {
+/// `None` if the result of [`peek`] says nothing about the process: the call is denied, or this
+/// kind of id is not known.
+pub(crate) fn known_state(result: Result<ChildState>) -> Option<ChildState> {
+    match result {
         Ok(state) => Some(state),
-        Err(Errno::CHILD) => Some(Child::NotOurs),
+        Err(Errno::CHILD) => Some(ChildState::NotAChild),
         Err(_) => None,
     }
 }
 
-pub(crate) fn peek_child(pid: Pid) -> Child {
-    peek(WaitId::Pid(pid.raw())).unwrap_or(Child::NotOurs)
+/// `NotAChild` also if the call is denied.
+pub(crate) fn peek_child(pid: Pid) -> ChildState {
+    peek(WaitId::Pid(pid.raw())).unwrap_or(ChildState::NotAChild)
 }
 
-/// `Child::try_wait`, for which a process that we trace ourselves has exited when it
-/// only stops.
-pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
-    let peek = |child: &process::Child| Pid::new(child.id()).map(peek_child);
-    if let Ok(Child::Stopped) = peek(child) {
+/// As [`peek`], by a pidfd. `None` before Linux 5.4, which has no `P_PIDFD`, where a sandbox denies
+/// `waitid`, and on Android, for which rustix does not have it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn peek_pidfd(pidfd: BorrowedFd<'_>) -> Result<Option<ChildState>> {
+    #[cfg(target_os = "linux")]
+    return match peek(WaitId::PidFd(pidfd)) {
+        Err(Errno::BADF) => Err(Errno::BADF),
+        result => Ok(known_state(result)),
+    };
+    #[cfg(target_os = "android")]
+    {
+        let _ = pidfd;
+        Ok(None)
+    }
+}
+
+/// `Child::try_wait` reports the stop of a child that we trace as an exit.
+pub(crate) fn try_wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let peek = |child: &Child| Pid::new(child.id()).map(peek_child);
+    if let Ok(ChildState::Stopped) = peek(child) {
         return Ok(None);
     }
     match child.try_wait()? {
-        // It stopped just then, and to `child` that was the end.
+        // It stopped after the peek. `child` holds that as its status from now on, and std never
+        // reaps it.
         Some(status) if status.stopped_signal().is_some() => Ok(match peek(child) {
-            Ok(Child::Exited(exit)) => exit.status(),
+            Ok(ChildState::Exited(exit)) => exit.status(),
             _ => None,
         }),
-        answer => Ok(answer),
+        status => Ok(status),
     }
 }
 
-/// `waitid` reports the parts of a wait status; this puts them together again. `None` if the
-/// child has stopped: Linux reports that to a tracer, and macOS to every parent.
-fn exit(status: &WaitIdStatus) -> Option<Exit> {
-    let code = status.exit_status();
-    exit_of_parts(code, status.terminating_signal(), status.dumped())
-}
-
+/// Makes a wait status of what `waitid` reports. `None` if the child has stopped: Linux reports
+/// that to a tracer, and macOS to every parent.
+///
 /// gVisor reports a stop to the tracer as a death by the signal 127, which in a wait status
 /// stands for a stop. macOS up to 10.15 reports 0 as the signal of each child that was killed
 /// (XNU, bsd/kern/kern_exit.c, waitid): such a child has exited, and its signal is unknown.
@@ -82,20 +103,12 @@ mod tests {
 
     #[test]
     fn waitid_parts_make_a_wait_status() {
-        assert_eq!(
-            exit_of_parts(Some(3), None, false),
-            Some(Exit::from_raw(3 << 8))
-        );
-        assert_eq!(exit_of_parts(None, Some(9), false), Some(Exit::from_raw(9)));
-        assert_eq!(
-            exit_of_parts(None, Some(6), true),
-            Some(Exit::from_raw(0x86))
-        );
-    }
-
-    #[test]
-    fn killed_by_signal_0_is_an_exit_with_unknown_status() {
-        assert_eq!(exit_of_parts(None, Some(0), false), Some(Exit::UNKNOWN));
+        use exit_of_parts as exit;
+        let status = |raw| Some(Exit::from_raw(raw));
+        assert_eq!(exit(Some(3), None, false), status(3 << 8));
+        assert_eq!(exit(None, Some(9), false), status(9));
+        assert_eq!(exit(None, Some(6), true), status(0x86));
+        assert_eq!(exit(None, Some(0), false), Some(Exit::UNKNOWN));
     }
 
     #[test]

@@ -1,24 +1,25 @@
 //! What Unix systems share.
 
+// rustix does not have `waitid` on OpenBSD, nor its status on NetBSD.
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 pub(crate) mod child;
 pub(crate) mod fd;
-pub(crate) mod kill;
-pub(crate) mod null_signal;
-pub(crate) mod pipes;
+pub(crate) mod no_events;
+mod pipes;
 pub(crate) mod poll;
 pub(crate) mod posix;
 mod reader;
 #[cfg(any(feature = "tokio", feature = "async-io"))]
-pub(crate) mod runtime;
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_vendor = "apple",
-    target_os = "dragonfly",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    target_os = "illumos",
-    target_os = "solaris",
-)))]
-pub(crate) mod unknown;
+mod runtime;
+pub(crate) mod signal;
+
+#[cfg(feature = "async-io")]
+pub(crate) use runtime::AsyncIoRegistration;
+#[cfg(feature = "tokio")]
+pub(crate) use runtime::TokioRegistration;
+pub(crate) use {
+    fd::is_fd_exhausted,
+    pipes::Streams,
+    signal::{KILL, Signal, is_no_such_process, reaped_elsewhere, signal_pid},
+    std::os::fd::BorrowedFd as BorrowedEvent,
+};

@@ -1,4 +1,4 @@
-//! `poll`, by a `Duration`.
+//! `poll` with a `Duration`.
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -7,33 +7,34 @@ use rustix::{
 };
 use std::time::Duration;
 
-/// What there is of these by then, or an error, for an interruption too.
 pub(crate) fn poll_within(
     fds: &mut [PollFd<'_>],
-    longest: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> Result<usize, Errno> {
-    let timeout = longest.map(punctual).map(Timespec::try_from).transpose();
+    let timeout = timeout.map(shorten_for_timer_slack);
+    let timeout = timeout.map(Timespec::try_from).transpose();
     poll(fds, timeout.map_err(|_| Errno::INVAL)?.as_ref())
 }
 
-/// The same of one.
+/// The same for one descriptor.
 pub(crate) fn revents(
     fd: impl AsFd,
     events: PollFlags,
-    longest: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> Result<PollFlags, Errno> {
     let mut fds = [PollFd::new(&fd, events)];
-    poll_within(&mut fds, longest)?;
+    poll_within(&mut fds, timeout)?;
     Ok(fds[0].revents())
 }
 
-/// The kernel lets a sleep run over by a thousandth, or by five of a process that is
-/// `nice`. So a long one ends a little early, and the rest is slept after that.
-pub(crate) fn punctual(sleep: Duration) -> Duration {
+/// Linux may oversleep by 0.1 %, or by 0.5 % if the process is niced (fs/select.c,
+/// select_estimate_accuracy). So a long sleep ends a little early, and is followed by the rest.
+pub(crate) fn shorten_for_timer_slack(sleep: Duration) -> Duration {
     const LONG: Duration = Duration::from_millis(100);
-    match sleep > LONG {
-        true => sleep - sleep / 200,
-        false => sleep,
+    if sleep > LONG {
+        sleep - sleep / 200
+    } else {
+        sleep
     }
 }
 
@@ -42,12 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_sleeps_end_a_little_early() {
+    fn long_sleeps_are_shortened() {
         let short = Duration::from_millis(100);
-        assert_eq!(punctual(short), short);
-        // What is left after that runs over by half a hundredth at most.
+        assert_eq!(shorten_for_timer_slack(short), short);
         let ten = Duration::from_secs(10);
-        assert_eq!(punctual(ten), Duration::from_millis(9_950));
-        assert_eq!(punctual(ten - punctual(ten)), Duration::from_millis(50));
+        let shortened = Duration::from_millis(9_950);
+        assert_eq!(shorten_for_timer_slack(ten), shortened);
     }
 }

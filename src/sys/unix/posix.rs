@@ -1,39 +1,42 @@
-//! Unix systems of which we know no more than POSIX: the null signal.
+//! What POSIX tells about a pid.
 //!
-//! It finds zombies as well, so that of a process that is not our child we learn
-//! only when it has been reaped.
+//! The null signal finds zombies as well, so the exit of a process that is not a child is only
+//! noticed once it has been reaped.
 
-use super::{child::peek_child, null_signal::exists};
 use crate::{
     pid::Pid,
-    sys::{Child, Sight},
+    sys::{ChildState, Snapshot, peek_child},
 };
+use rustix::{io::Errno, process::test_kill_process};
 use std::io;
 
-pub(crate) const CALL: &str = "kill";
+pub(crate) const SNAPSHOT_CALL: &str = "kill";
 
-/// Whether it is our child. No process turns from the one into the other, so if
-/// that changes, it is another process.
+/// POSIX has nothing that distinguishes a process from a later one with its pid. (A process can
+/// become our child and stop being it: orphans are adopted, and XNU reparents to a debugger.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    ours: bool,
-}
+pub(crate) enum Fingerprint {}
 
-pub(crate) fn sight(pid: Pid) -> io::Result<Sight<Mark>> {
-    let (is_ours, exit) = match peek_child(pid) {
-        Child::Running | Child::Stopped => (true, None),
-        Child::Exited(exit) => (true, Some(exit)),
-        Child::NotOurs if exists(pid)? => (false, None),
-        Child::NotOurs => return Ok(Sight::Gone),
+pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
+    let (is_child, exit) = match peek_child(pid) {
+        ChildState::Running | ChildState::Stopped => (true, None),
+        ChildState::Exited(exit) => (true, Some(exit)),
+        ChildState::NotAChild if exists(pid)? => (false, None),
+        ChildState::NotAChild => return Ok(None),
     };
-    Ok(Sight::Seen {
-        mark: Some(Mark { ours: is_ours }),
-        is_ours,
+    Ok(Some(Snapshot {
+        fingerprint: None,
+        is_child,
         exit,
-    })
+    }))
 }
 
-/// No zombie is known to be hidden from its parent.
-pub(crate) fn is_sure_to_live(_: Pid) -> bool {
-    true
+/// Whether a process has this pid, alive or zombie.
+pub(crate) fn exists(pid: Pid) -> io::Result<bool> {
+    match test_kill_process(pid.raw()) {
+        // EPERM: there is one that we may not signal.
+        Ok(()) | Err(Errno::PERM) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,6 +1,8 @@
-//! Unix: what a stream is, and how to read from it without blocking.
+//! What kind of file a stream is, and how to read from it without blocking.
 
 use super::poll::revents;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::linux::nonblocking;
 use rustix::{
     event::PollFlags,
     fd::{AsRawFd as _, BorrowedFd, OwnedFd},
@@ -15,24 +17,24 @@ pub(super) const NOT_POLLED: PollFlags = PollFlags::empty();
 /// What the descriptor of a stream refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// FIONREAD counts all that it holds. Its end is final.
+    /// FIONREAD counts everything that it holds. Its EOF is final.
     Pipe,
-    /// FIONREAD counts all that it holds. Its end is final.
+    /// FIONREAD counts everything that it holds. Its EOF is final.
     UnixSocket,
-    /// TCP, as a rule. FIONREAD counts what has arrived. What an exited process has written can
-    /// still be in its send buffer (tcp(7)). Its end is final.
+    /// Usually TCP. FIONREAD counts what has arrived. What an exited process has written can
+    /// still be in its send buffer (tcp(7)). Its EOF is final.
     OtherSocket,
-    /// `poll` always reports it as readable (poll(2)). A read of 0 bytes is not its end: the
-    /// child may write more.
+    /// `poll` always reports it as readable (poll(2)). A read of 0 bytes is not final: the child
+    /// may write more.
     File,
     /// A terminal; or another device, or unknown, as a sandbox denies fstat.
     ///
     /// FIONREAD of a terminal counts the 4,095 bytes at most that the line discipline buffers.
-    /// More can be in the buffer behind that one. A read moves it up, and `poll` takes it into
-    /// account (drivers/tty/n_tty.c: n_tty_read and n_tty_poll call tty_buffer_flush_work).
+    /// More can be in the flip buffer behind it, from which reads and `poll` refill it
+    /// (drivers/tty/n_tty.c: n_tty_read and n_tty_poll call tty_buffer_flush_work).
     ///
-    /// A terminal hangs up when no process has its slave open. That is not its end: the child
-    /// can open the slave again, but only as long as the master is open.
+    /// A terminal hangs up when no process has its slave open. That is not final: the child can
+    /// open the slave again, as long as the master is open.
     Device,
 }
 
@@ -55,11 +57,11 @@ impl Kind {
 fn is_unix_socket(fd: BorrowedFd<'_>) -> bool {
     let mut address = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut size = size_of_val(&address) as libc::socklen_t;
-    // SAFETY: both are written to places that outlive the call, and `size` is the size of the
-    // first one.
+    // SAFETY: the kernel writes to `address` and `size`, which are live, and `size` is the size
+    // of `address`.
     let result =
         unsafe { libc::getsockname(fd.as_raw_fd(), address.as_mut_ptr().cast(), &mut size) };
-    // SAFETY: it is a C structure of integers, for which all bytes are valid.
+    // SAFETY: any bytes are valid in a C structure of integers.
     let family = unsafe { address.assume_init() }.ss_family;
     result == 0 && libc::c_int::from(family) == libc::AF_UNIX
 }
@@ -67,37 +69,30 @@ fn is_unix_socket(fd: BorrowedFd<'_>) -> bool {
 /// What a stream holds of the output of a child that has exited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rest {
-    /// At most. Other processes may go on writing, for ever.
+    /// At most, as other processes may go on writing forever.
     pub(super) bytes: u64,
-    /// The rest has been read if nothing arrives for so long.
+    /// Everything has been read if nothing arrives for this long.
     pub(super) quiet: Duration,
 }
 
 impl Rest {
-    /// How long data that is under way is waited for at most, however slowly it arrives.
-    pub(super) const LONGEST: Duration = Duration::from_secs(3);
-    /// The child's end of a socket is on this machine, so data arrives at once, but for packets
-    /// that get lost: they are sent again after 200 ms (include/net/tcp.h, TCP_RTO_MIN).
+    /// The longest time to wait for data in flight, however slowly it arrives.
+    pub(super) const MAX_WAIT: Duration = Duration::from_secs(3);
+    /// The child's end of a socket is on this machine, so data arrives at once. Lost packets are
+    /// sent again after 200 ms (include/net/tcp.h, TCP_RTO_MIN).
     const QUIET: Duration = Duration::from_millis(300);
     /// More than the send and the receive buffer of a TCP connection, which have 4 MiB and up to
     /// 32 MiB on Linux (tcp(7), tcp_wmem and tcp_rmem).
-    const IN_SOCKETS: u64 = 64 * 1024 * 1024;
-    /// More than a terminal has: on Linux 4 KiB (drivers/tty/n_tty.c, N_TTY_BUF_SIZE) and about
-    /// twice 8 KiB behind them (drivers/tty/pty.c, tty_buffer_set_limit). Also what a pipe has at
-    /// most (pipe(7), pipe-max-size), unless root has made it larger.
-    pub(super) const IN_OTHERS: u64 = 1024 * 1024;
+    const MAX_IN_SOCKETS: u64 = 64 * 1024 * 1024;
+    /// More than a terminal holds: on Linux 4 KiB (drivers/tty/n_tty.c, N_TTY_BUF_SIZE) and about
+    /// twice 8 KiB in its flip buffer (drivers/tty/pty.c, tty_buffer_set_limit). Also the most
+    /// that a pipe holds (pipe(7), pipe-max-size), unless root has made it larger.
+    pub(super) const MAX_BUFFERED: u64 = 1024 * 1024;
 
     pub(super) fn available(fd: BorrowedFd<'_>) -> Rest {
         Rest {
-            bytes: ioctl_fionread(fd).unwrap_or(Rest::IN_OTHERS),
+            bytes: ioctl_fionread(fd).unwrap_or(Rest::MAX_BUFFERED),
             quiet: Duration::ZERO,
-        }
-    }
-
-    pub(super) fn at_most(self, bytes: u64) -> Rest {
-        Rest {
-            bytes: self.bytes.min(bytes),
-            ..self
         }
     }
 
@@ -114,10 +109,11 @@ impl Rest {
         let quiet = if revents.is_ok_and(|revents| !revents.contains(PollFlags::NVAL)) {
             Duration::ZERO
         } else {
-            // FIONREAD must do. The kernel moves the data up soon after the write.
+            // `poll` does not work, and FIONREAD does not count what the line discipline has not
+            // taken yet, which it does soon after the write.
             Rest::QUIET
         };
-        let bytes = Rest::available(fd).bytes.max(Rest::IN_OTHERS);
+        let bytes = Rest::available(fd).bytes.max(Rest::MAX_BUFFERED);
         Rest { bytes, quiet }
     }
 }
@@ -126,7 +122,7 @@ impl Rest {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     method: Method,
-    /// `None` until it matters, which for most pipes it does not.
+    /// `None` until it matters. For most pipes it never does.
     kind: Option<Kind>,
 }
 
@@ -140,9 +136,9 @@ enum Method {
     Flag,
     /// By `O_NONBLOCK`, on an open file description of our own.
     Reopened(OwnedFd),
-    /// It is a file: a read does not wait for others.
+    /// It is a file: a read does not wait for a writer.
     File,
-    /// It may block.
+    /// None: a read may block.
     None,
 }
 
@@ -155,7 +151,7 @@ impl Reader {
         kind
     }
 
-    /// Whether it can be read again without a poll. If not known yet, the first read tells.
+    /// Whether it can be read again without a poll. The first read finds out.
     pub(super) fn can_repeat(&self) -> bool {
         !matches!(self.method, Method::None)
     }
@@ -168,30 +164,31 @@ impl Reader {
     pub(super) fn read(
         &mut self,
         fd: BorrowedFd<'_>,
-        room: &mut [MaybeUninit<u8>],
+        buffer: &mut [MaybeUninit<u8>],
         revents: PollFlags,
     ) -> Result<usize, Errno> {
-        let is_unchecked = |reader: &Reader| reader.may_block() && revents.is_empty();
-        if is_unchecked(self) && !is_readable(fd)? {
+        let needs_poll = |reader: &Reader| reader.may_block() && revents.is_empty();
+        if needs_poll(self) && !is_readable(fd)? {
             return Err(Errno::AGAIN);
         }
         if let Method::Unknown = self.method {
-            let result = sys::read(fd, room, sys::NO_FLAG);
+            let result = nonblocking::preadv2(fd, buffer, nonblocking::NO_FLAG);
             self.method = if result == Err(Errno::OPNOTSUPP) {
                 Method::Flag
             } else {
                 self.without_flag(fd)
             };
-            // gVisor ignores the flags for pipes. (If this is 0, a sandbox may have made it up.)
+            // A kernel that ignores the flags has read, such as gVisor. But a sandbox can feign
+            // success, with 0.
             if let Ok(1..) = result {
                 return result;
             }
         }
         if let Method::Flag = self.method {
-            match sys::read(fd, room, sys::NOWAIT) {
+            match nonblocking::preadv2(fd, buffer, nonblocking::NOWAIT) {
                 Err(Errno::OPNOTSUPP) => {
                     self.method = self.without_flag(fd);
-                    if is_unchecked(self) && !is_readable(fd)? {
+                    if needs_poll(self) && !is_readable(fd)? {
                         return Err(Errno::AGAIN);
                     }
                 }
@@ -199,8 +196,8 @@ impl Reader {
             }
         }
         let read = match &self.method {
-            Method::Reopened(own) => rustix::io::read(own, room),
-            _ => rustix::io::read(fd, room),
+            Method::Reopened(own) => rustix::io::read(own, buffer),
+            _ => rustix::io::read(fd, buffer),
         };
         Ok(read?.0.len())
     }
@@ -208,25 +205,25 @@ impl Reader {
     /// Linux before 6.4 refuses `RWF_NOWAIT` for pipes. Later kernels refuse it once a process
     /// has spliced from the pipe (fs/splice.c, pipe_clear_nowait).
     fn without_flag(&mut self, fd: BorrowedFd<'_>) -> Method {
-        if !sys::CAN_REOPEN {
+        if !nonblocking::CAN_REOPEN {
             return Method::None;
         }
         match self.kind(fd) {
-            Kind::Pipe => sys::reopen(fd).map_or(Method::None, Method::Reopened),
+            Kind::Pipe => nonblocking::reopen(fd).map_or(Method::None, Method::Reopened),
             Kind::File => Method::File,
             _ => Method::None,
         }
     }
 
-    /// Whether a read of 0 bytes is the end, also while the child is running.
-    pub(super) fn ends_for_good(&mut self, fd: BorrowedFd<'_>, revents: PollFlags) -> bool {
-        // A pipe or a socket, as poll does not report POLLHUP of a file, and terminals do not
-        // have the flag. This saves fstat.
+    /// Whether a read of 0 bytes is final while the child is still running.
+    pub(super) fn is_eof_final(&mut self, fd: BorrowedFd<'_>, revents: PollFlags) -> bool {
+        // This saves fstat: it must be a pipe or a socket, as poll does not report POLLHUP for a
+        // file, and terminals do not support RWF_NOWAIT.
         let is_known = matches!(self.method, Method::Flag) && revents.contains(PollFlags::HUP);
         is_known || !matches!(self.kind(fd), Kind::File | Kind::Device)
     }
 
-    /// Whether it is a file, which reads as empty although `poll` has reported it.
+    /// Whether it is a file that reads as empty although `poll` has reported it as readable.
     pub(super) fn is_unread_file(&mut self, fd: BorrowedFd<'_>, revents: PollFlags) -> bool {
         let is_contradiction = matches!(self.method, Method::Flag) && !revents.is_empty();
         is_contradiction && self.kind(fd) == Kind::File
@@ -237,7 +234,7 @@ impl Reader {
         match self.kind(fd) {
             Kind::Pipe | Kind::UnixSocket => Rest::available(fd),
             Kind::OtherSocket => Rest {
-                bytes: Rest::IN_SOCKETS,
+                bytes: Rest::MAX_IN_SOCKETS,
                 quiet: Rest::QUIET,
             },
             Kind::File => Rest::of_file(fd),
@@ -246,7 +243,7 @@ impl Reader {
     }
 }
 
-/// A signal does not make a poll for what there is now less certain.
+/// Does not wait, so a signal need not interrupt it.
 pub(super) fn revents_now(fd: BorrowedFd<'_>, events: PollFlags) -> Result<PollFlags, Errno> {
     retry_on_intr(|| revents(fd, events, Some(Duration::ZERO)))
 }
@@ -265,103 +262,26 @@ fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod sys {
-    use rustix::{
-        fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-        fs::{Mode, OFlags, fstat, open},
-        io::{Errno, fcntl_dupfd_cloexec},
-    };
-    use std::{
-        ffi::CStr,
-        io::{self, Write as _},
-        mem::MaybeUninit,
-    };
-
-    /// `RWF_NOWAIT`: for pipes since Linux 6.4.
-    pub(super) const NOWAIT: libc::c_long = 8;
-    /// No kernel has this flag yet. One that checks the flags refuses it.
-    pub(super) const NO_FLAG: libc::c_long = 1 << 30;
-
-    /// `preadv2`.
-    pub(super) fn read(
-        fd: BorrowedFd<'_>,
-        into: &mut [MaybeUninit<u8>],
-        flag: libc::c_long,
-    ) -> Result<usize, Errno> {
-        /// The file's own offset, in two halves.
-        const CURRENT: libc::c_long = -1;
-        let vector = libc::iovec {
-            iov_base: into.as_mut_ptr().cast(),
-            iov_len: into.len(),
-        };
-        // SAFETY: the one vector is borrowed for as long as the call takes, and so is the room
-        // that it describes, where the kernel writes bytes. (rustix asks for bytes that are
-        // initialized, and older C libraries lack the function.)
-        let read = unsafe {
-            let fd = libc::c_long::from(fd.as_raw_fd());
-            let (preadv2, count): (_, libc::c_long) = (libc::SYS_preadv2, 1);
-            libc::syscall(
-                preadv2,
-                fd,
-                &raw const vector,
-                count,
-                CURRENT,
-                CURRENT,
-                flag,
-            )
-        };
-        match usize::try_from(read) {
-            Ok(read) => Ok(read),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                Err(Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))
-            }
-        }
-    }
-
-    pub(super) const CAN_REOPEN: bool = true;
-
-    /// Opens the pipe again. The new open file description has an `O_NONBLOCK` that no other
-    /// process shares. (A terminal must not be opened so: for a master that makes a new terminal.)
-    pub(super) fn reopen(pipe: BorrowedFd<'_>) -> Option<OwnedFd> {
-        let mut path = [0; 40];
-        // Threads can have descriptor tables of their own: CLONE_FILES, clone(2).
-        write!(&mut path[..], "/proc/thread-self/fd/{}\0", pipe.as_raw_fd()).ok()?;
-        let path = CStr::from_bytes_until_nul(&path).ok()?;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let mut opened = open(path, flags, Mode::empty()).ok()?;
-        // The program may be about to open its standard streams again.
-        if opened.as_raw_fd() < 3 {
-            opened = fcntl_dupfd_cloexec(&opened, 3).ok()?;
-        }
-        // Another file system can be mounted at /proc.
-        let (pipe, opened_pipe) = (fstat(pipe).ok()?, fstat(&opened).ok()?);
-        let is_same = (pipe.st_dev, pipe.st_ino) == (opened_pipe.st_dev, opened_pipe.st_ino);
-        is_same.then_some(opened)
-    }
-}
-
+/// Other systems have no read that never blocks.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod sys {
+mod nonblocking {
     use rustix::{
         fd::{BorrowedFd, OwnedFd},
         io::Errno,
     };
     use std::mem::MaybeUninit;
 
+    pub(super) const CAN_REOPEN: bool = false;
     pub(super) const NOWAIT: () = ();
     pub(super) const NO_FLAG: () = ();
 
-    pub(super) fn read(
+    pub(super) fn preadv2(
         _: BorrowedFd<'_>,
         _: &mut [MaybeUninit<u8>],
         (): (),
     ) -> Result<usize, Errno> {
         Err(Errno::NOSYS)
     }
-
-    pub(super) const CAN_REOPEN: bool = false;
 
     pub(super) fn reopen(_: BorrowedFd<'_>) -> Option<OwnedFd> {
         None

@@ -1,25 +1,25 @@
-//! Unix, on an async runtime: its reactor waits for a duplicate of the exit's descriptor.
+//! A handle in an async runtime: its reactor watches a duplicate of the event's descriptor.
 //!
-//! A duplicate, as a future may be forgotten: it then keeps a descriptor open, which is
-//! better than a reactor that goes on with a number after it became another file's. And
-//! tokio takes each number only once, but two tasks may wait for one process.
+//! A duplicate, as a future can be leaked: a descriptor that stays open is better than a reactor
+//! that goes on watching a number after it became another file's. And tokio accepts each number
+//! only once, but two tasks can wait for one process.
 
-use crate::sys::{Event, awaited::Watch};
+use crate::sys::{Handle, ProcessHandle as _, Registration};
 use std::{io, os::fd::OwnedFd};
 
-fn duplicate(event: &Event) -> io::Result<OwnedFd> {
-    let fd = event.as_event_fd().ok_or(io::ErrorKind::Unsupported)?;
+fn duplicate(handle: &Handle) -> io::Result<OwnedFd> {
+    let fd = handle.as_event().ok_or(io::ErrorKind::Unsupported)?;
     fd.try_clone_to_owned()
 }
 
 #[cfg(feature = "tokio")]
 #[derive(Debug)]
-pub(crate) struct OnTokio(tokio::io::unix::AsyncFd<OwnedFd>);
+pub(crate) struct TokioRegistration(tokio::io::unix::AsyncFd<OwnedFd>);
 
 #[cfg(feature = "tokio")]
-impl Watch for OnTokio {
-    fn new(event: &Event) -> io::Result<OnTokio> {
-        OnTokio::register(duplicate(event)?)
+impl Registration for TokioRegistration {
+    fn new(handle: &Handle) -> io::Result<TokioRegistration> {
+        TokioRegistration::of_fd(duplicate(handle)?)
     }
 
     async fn ready(&self) -> io::Result<()> {
@@ -29,27 +29,27 @@ impl Watch for OnTokio {
 }
 
 #[cfg(feature = "tokio")]
-impl OnTokio {
-    fn register(fd: OwnedFd) -> io::Result<OnTokio> {
+impl TokioRegistration {
+    fn of_fd(fd: OwnedFd) -> io::Result<TokioRegistration> {
         use tokio::io::{Interest, unix::AsyncFd};
-        // Nothing else but readable: macOS refuses to ask more of a kqueue.
+        // Only readable: macOS refuses to watch a kqueue for more.
         //
         // SAFETY: the descriptor is open, the same for as long as it is owned, and owned by
         // the `AsyncFd`, which deregisters it before it is closed.
         let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-        Ok(OnTokio(registered?))
+        Ok(TokioRegistration(registered?))
     }
 }
 
 #[cfg(feature = "async-io")]
 #[derive(Debug)]
-pub(crate) struct OnAsyncIo(async_io::Async<OwnedFd>);
+pub(crate) struct AsyncIoRegistration(async_io::Async<OwnedFd>);
 
 #[cfg(feature = "async-io")]
-impl Watch for OnAsyncIo {
-    fn new(event: &Event) -> io::Result<OnAsyncIo> {
+impl Registration for AsyncIoRegistration {
+    fn new(handle: &Handle) -> io::Result<AsyncIoRegistration> {
         // `Async::new` would set O_NONBLOCK, which duplicates share.
-        async_io::Async::new_nonblocking(duplicate(event)?).map(OnAsyncIo)
+        async_io::Async::new_nonblocking(duplicate(handle)?).map(AsyncIoRegistration)
     }
 
     async fn ready(&self) -> io::Result<()> {
@@ -68,36 +68,40 @@ mod tests {
         time::Duration,
     };
 
-    /// Readiness that was none, as far as the process is concerned, is not told for ever.
-    async fn is_told_each_time(watch: impl Watch, mut ours: UnixStream, mut theirs: UnixStream) {
-        let is_told = async || {
+    async fn becomes_ready_once_per_event(
+        registration: impl Registration,
+        mut watched: UnixStream,
+        mut peer: UnixStream,
+    ) {
+        let is_ready = async || {
             Timer::after(Duration::from_millis(20)).await;
-            poll_once(watch.ready()).await.is_some()
+            poll_once(registration.ready()).await.is_some()
         };
         for _ in 0..3 {
-            assert!(!is_told().await);
-            theirs.write_all(b"x").unwrap();
-            watch.ready().await.unwrap();
-            ours.read_exact(&mut [0]).unwrap();
+            assert!(!is_ready().await);
+            peer.write_all(b"x").unwrap();
+            registration.ready().await.unwrap();
+            watched.read_exact(&mut [0]).unwrap();
         }
-        assert!(!is_told().await);
+        assert!(!is_ready().await);
     }
 
     #[test]
-    fn spurious_readiness_is_forgotten() {
+    fn spurious_readiness_is_cleared() {
         let pair = || {
-            let (ours, theirs) = UnixStream::pair().unwrap();
-            (ours.try_clone().unwrap().into(), ours, theirs)
+            let (watched, peer) = UnixStream::pair().unwrap();
+            (watched.try_clone().unwrap().into(), watched, peer)
         };
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().build().unwrap().block_on(async {
-            let (fd, ours, theirs) = pair();
-            is_told_each_time(OnTokio::register(fd).unwrap(), ours, theirs).await;
+            let (fd, watched, peer) = pair();
+            let registration = TokioRegistration::of_fd(fd).unwrap();
+            becomes_ready_once_per_event(registration, watched, peer).await;
         });
         block_on(async {
-            let (fd, ours, theirs) = pair();
-            let watch = OnAsyncIo(Async::new_nonblocking(fd).unwrap());
-            is_told_each_time(watch, ours, theirs).await;
+            let (fd, watched, peer) = pair();
+            let registration = AsyncIoRegistration(Async::new_nonblocking(fd).unwrap());
+            becomes_ready_once_per_event(registration, watched, peer).await;
         });
     }
 }

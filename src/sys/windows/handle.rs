@@ -1,11 +1,12 @@
-//! Windows: a process handle, which is signalled once the process has exited.
-//! As long as it is open, the pid is not given to another process.
+//! A process handle, which is signaled once the process has exited. While it is open, the pid is
+//! not reused.
 
+use super::snapshot::snapshot;
 use crate::{
     Backend, Error, Exit,
     deadline::Deadline,
     pid::Pid,
-    sys::{self, Child, ExitEvent, Sight},
+    sys::{BorrowedEvent, ExitEvent, ProcessHandle},
 };
 use std::{
     io,
@@ -27,91 +28,96 @@ pub(crate) struct Handle {
     pid: Pid,
 }
 
-impl Handle {
-    pub(crate) const BACKEND: Option<Backend> = Some(Backend::Handle);
-    pub(crate) const OPEN: &str = "OpenProcess";
-    pub(crate) const WAIT: &str = "WaitForSingleObject";
+/// Windows has only `TerminateProcess`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signal;
 
-    pub(crate) fn open(pid: Pid) -> io::Result<Handle> {
+pub(crate) const KILL: Signal = Signal;
+
+impl ProcessHandle for Handle {
+    const BACKEND: Option<Backend> = Some(Backend::Handle);
+    const OPEN_CALL: &str = "OpenProcess";
+    const WAIT_CALL: &str = "WaitForSingleObject";
+
+    fn open(pid: Pid) -> io::Result<Handle> {
         let handle = match open(pid, PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION) {
-            // The exit is worth having without the status.
+            // Then the exit can be waited for, but its code is unknown.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 open(pid, PROCESS_SYNCHRONIZE)?
             }
             opened => opened?,
         };
-        // Windows takes the three numbers after a pid for that pid.
+        // Windows ignores the two lowest bits of a pid
+        // (https://devblogs.microsoft.com/oldnewthing/20080606-00/?p=22043).
         //
         // SAFETY: the handle is open.
-        let is_this = match unsafe { GetProcessId(handle.as_raw_handle()) } {
+        let is_pid = match unsafe { GetProcessId(handle.as_raw_handle()) } {
             // We may not ask.
-            0 => matches!(sys::sight(pid)?, Sight::Seen { .. }),
+            0 => snapshot(pid).is_ok_and(|found| found.is_some()),
             opened => opened == pid.get(),
         };
-        if is_this {
+        if is_pid {
             Ok(Handle { handle, pid })
         } else {
             Err(io::ErrorKind::NotFound.into())
         }
     }
 
-    /// What is refused is this process.
-    pub(crate) fn is_unavailable(_: &io::Error) -> bool {
-        false
-    }
-
-    pub(crate) fn wait(&self, deadline: Deadline) -> io::Result<bool> {
-        deadline.sleep(|longest| {
-            let milliseconds = longest.map_or(INFINITE, milliseconds);
-            // SAFETY: the handle is open, and stays so as we borrow it.
-            match unsafe { WaitForSingleObject(self.handle.as_raw_handle(), milliseconds) } {
+    fn wait(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>> {
+        let is_signaled = deadline.sleep(|timeout| {
+            let timeout = timeout.map_or(INFINITE, milliseconds);
+            // SAFETY: the handle is open, and stays so as it is borrowed.
+            match unsafe { WaitForSingleObject(self.handle.as_raw_handle(), timeout) } {
                 WAIT_OBJECT_0 => Ok(true),
                 WAIT_TIMEOUT => Ok(false),
                 _ => Err(io::Error::last_os_error()),
             }
-        })
+        })?;
+        Ok(is_signaled.then_some(ExitEvent::Exited))
     }
 
-    pub(crate) fn wait_event(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>> {
-        Ok(self.wait(deadline)?.then_some(ExitEvent::Exited))
-    }
-
-    /// Any code may be an exit code, 259 (`STILL_ACTIVE`) as well: to be asked
-    /// once the handle was signalled.
-    pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
+    /// Any code can be an exit code, also 259 (`STILL_ACTIVE`). So only the event shows whether it
+    /// has exited.
+    fn exit(&self) -> io::Result<Option<Exit>> {
         Ok(Some(self.code().map_or(Exit::UNKNOWN, Exit::from_raw)))
     }
 
-    /// `None`: we are not told.
-    fn code(&self) -> Option<u32> {
-        let mut code = 0;
-        // SAFETY: the handle is open, and the code is written to a place that
-        // outlives the call.
-        let told = unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &mut code) };
-        (told != 0).then_some(code)
-    }
-
-    /// The handle keeps the pid from being another's, so that it may be opened again.
-    pub(crate) fn kill(&self) -> Result<(), Error> {
-        let pid = self.pid;
-        let Err(denied) = open_to_kill(pid).and_then(|process| terminate(process, pid)) else {
-            return Ok(());
-        };
-        // So it is of one that is ending already, whose code is known by then.
-        if self.code().is_some_and(|code| code != STILL_ACTIVE as u32) {
+    /// The handle keeps the pid from being reused, so the process can be opened again.
+    fn signal(&self, _: Signal) -> io::Result<()> {
+        let killed = open(self.pid, PROCESS_TERMINATE).and_then(|process| terminate(&process));
+        // Access is also denied if the process is already exiting. Then its code is set.
+        let is_exiting = || self.code().is_some_and(|code| code != STILL_ACTIVE as u32);
+        if killed.is_err() && is_exiting() {
             Ok(())
         } else {
-            Err(denied)
+            killed
         }
     }
 
-    /// Windows reports no more to parents than to others.
-    pub(crate) fn child_state(&self) -> Option<Child> {
-        None
+    fn is_reaped(&self) -> Option<bool> {
+        Some(false)
     }
 
-    pub(crate) fn is_reaped(&self) -> Option<bool> {
-        Some(false)
+    fn as_event(&self) -> Option<BorrowedEvent<'_>> {
+        Some(self.as_handle())
+    }
+}
+
+impl Handle {
+    /// Does not wait.
+    pub(super) fn check(&self) -> io::Result<Option<Exit>> {
+        match self.wait(Deadline::Now)? {
+            Some(_) => self.exit(),
+            None => Ok(None),
+        }
+    }
+
+    /// `None` if we may not ask.
+    fn code(&self) -> Option<u32> {
+        let mut code = 0;
+        // SAFETY: the handle is open, and `code` is live.
+        let result = unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &mut code) };
+        (result != 0).then_some(code)
     }
 }
 
@@ -121,52 +127,51 @@ impl AsHandle for Handle {
     }
 }
 
-/// Kills a polled process. The pid is opened first, and keeps its meaning from then on: so
-/// `check` then answers for the process that was opened.
-pub(crate) fn kill_checked(
+/// The process is opened first, which keeps the pid from being reused. So `has_exited` then shows
+/// about the process that was opened.
+pub(crate) fn signal_pid(
     pid: Pid,
-    check: impl FnOnce() -> io::Result<Option<Exit>>,
-) -> Result<(), Error> {
-    let process = open_to_kill(pid)?;
-    match check().map_err(Error::os(sys::CALL, pid.get()))? {
-        None => terminate(process, pid),
-        Some(_) => Ok(()),
+    _: Signal,
+    has_exited: impl Fn() -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    let killed = match open(pid, PROCESS_TERMINATE) {
+        Ok(_) if has_exited()? => return Ok(false),
+        Ok(process) => terminate(&process).map_err(|error| ("TerminateProcess", error)),
+        Err(error) => Err(("OpenProcess", error)),
+    };
+    match killed {
+        Ok(()) => Ok(true),
+        Err(_) if has_exited()? => Ok(false),
+        Err((call, error)) => Err(Error::os(call, pid, error)),
     }
 }
 
-fn open_to_kill(pid: Pid) -> Result<OwnedHandle, Error> {
-    open(pid, PROCESS_TERMINATE).map_err(Error::os("OpenProcess", pid.get()))
-}
-
-/// As `std::process::Child::kill` does it.
-fn terminate(process: OwnedHandle, pid: Pid) -> Result<(), Error> {
+/// With the exit code that `std::process::Child::kill` uses.
+fn terminate(process: &OwnedHandle) -> io::Result<()> {
     const CODE: u32 = 1;
     // SAFETY: the handle is open.
     match unsafe { TerminateProcess(process.as_raw_handle(), CODE) } {
-        0 => Err(Error::os("TerminateProcess", pid.get())(
-            io::Error::last_os_error(),
-        )),
+        0 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
 fn open(pid: Pid, access: PROCESS_ACCESS_RIGHTS) -> io::Result<OwnedHandle> {
     const DO_NOT_INHERIT: i32 = 0;
-    // SAFETY: takes numbers only.
+    // SAFETY: it takes integers.
     let handle = unsafe { OpenProcess(access, DO_NOT_INHERIT, pid.get()) };
     if handle.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the handle was just opened, is closed by `CloseHandle`, and nobody
-    // else has it.
+    // SAFETY: the handle was just opened, nothing else owns it, and `CloseHandle` closes it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
-/// Rounded up, so that no wait is too short. (What does not fit is cut: the wait
-/// is then done in several.)
+/// Rounded up, so that no wait is too short, and cut below `INFINITE`: `Deadline::sleep` waits
+/// again for the rest.
 pub(super) fn milliseconds(duration: Duration) -> u32 {
     let milliseconds = duration.as_nanos().div_ceil(1_000_000);
-    u32::try_from(milliseconds).map_or(INFINITE - 1, |it| it.min(INFINITE - 1))
+    u32::try_from(milliseconds).map_or(INFINITE - 1, |milliseconds| milliseconds.min(INFINITE - 1))
 }
 
 #[cfg(test)]
@@ -177,12 +182,9 @@ mod tests {
     fn milliseconds_are_rounded_up_and_never_infinite() {
         assert_eq!(milliseconds(Duration::ZERO), 0);
         assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
-        assert_eq!(milliseconds(Duration::from_millis(20)), 20);
         assert_eq!(milliseconds(Duration::from_nanos(20_000_001)), 21);
-        assert_eq!(
-            milliseconds(Duration::from_millis(u32::MAX.into())),
-            INFINITE - 1
-        );
+        let infinite = Duration::from_millis(INFINITE.into());
+        assert_eq!(milliseconds(infinite), INFINITE - 1);
         assert_eq!(milliseconds(Duration::MAX), INFINITE - 1);
     }
 }

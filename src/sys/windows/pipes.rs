@@ -1,16 +1,17 @@
-//! Windows: reads the output of a child while it waits for the exit.
+//! Reads the output of a child while waiting for its exit.
 //!
-//! The pipes that std makes are overlapped: we start a read, and the system completes it when
-//! there is data. Before we return, we cancel it and keep what it has read. Other pipes can be
-//! synchronous: a read of one blocks. We peek at such a pipe, with backoff, and read it once it
-//! holds data. A disk file is read with backoff, too: a read of it does not block, and reports
-//! its present end, behind which the child may write more. Nothing else can be read within a
-//! deadline, so it is refused.
+//! The pipes that std makes are overlapped (library/std/src/sys/process/windows/child_pipe.rs): we
+//! start a read, and the system completes it when there is data. Before we return, we cancel it and
+//! keep what it has read. Other pipes can be synchronous: a read of one blocks. We peek at such a
+//! pipe, with backoff, and read it once it holds data. A disk file is read with backoff, too: a
+//! read of it does not block, and reports its present end, behind which the child may write more.
+//! Nothing else can be read within a deadline, so it is refused.
 
 use super::handle::milliseconds;
 use crate::{
-    deadline::{Deadline, Pace, sleep_until},
-    sys::sink::{MOST, Sink},
+    backoff::Backoff,
+    deadline::{Deadline, sleep_until},
+    sys::{MAX_READ, OutputBuffer},
 };
 use std::{
     fs::File,
@@ -19,7 +20,7 @@ use std::{
     os::windows::io::{
         AsHandle, AsRawHandle as _, BorrowedHandle, FromRawHandle as _, OwnedHandle,
     },
-    process::{ChildStderr, ChildStdout},
+    process::{Child, ChildStderr, ChildStdout},
     ptr::{self, NonNull},
     slice,
     time::Duration,
@@ -44,108 +45,132 @@ use windows_sys::{
     },
 };
 
-/// Both streams of a child, as far as they are pipes that we hold.
+/// The stdout and stderr of a child, which gets them back at the end, unless their EOF was read.
 #[derive(Debug)]
 pub(crate) struct Streams<'a> {
-    stdout: Stream<'a, ChildStdout>,
-    stderr: Stream<'a, ChildStderr>,
-    /// When synchronous ones are looked at again.
-    pace: Pace,
+    child: &'a mut Child,
+    streams: [Stream<'a>; 2],
+    /// When to read streams again that no event reports as readable.
+    backoff: Backoff,
 }
 
 impl<'a> Streams<'a> {
-    pub(crate) fn new(
-        stdout: (&'a mut Option<ChildStdout>, Sink<'a>),
-        stderr: (&'a mut Option<ChildStderr>, Sink<'a>),
-    ) -> Streams<'a> {
+    pub(crate) fn new(child: &'a mut Child, buffers: [OutputBuffer<'a>; 2]) -> Streams<'a> {
+        let stdout = child.stdout.take().map(OwnedHandle::from);
+        let stderr = child.stderr.take().map(OwnedHandle::from);
+        let [to_stdout, to_stderr] = buffers;
         Streams {
-            stdout: Stream::new(stdout),
-            stderr: Stream::new(stderr),
-            pace: Pace::default(),
+            child,
+            streams: [
+                Stream::new(stdout, to_stdout),
+                Stream::new(stderr, to_stderr),
+            ],
+            backoff: Backoff::default(),
         }
     }
 
-    /// Whether an event can be waited for beside them.
-    pub(crate) fn can_wait(&self) -> bool {
+    /// Whether an event can be waited for together with the streams.
+    pub(crate) fn can_poll(&self) -> bool {
         true
     }
 
-    /// Reads until the event is signaled (true) or the deadline has passed.
+    /// Reads until the event (true), or until the deadline (false).
     pub(crate) fn read(
         &mut self,
         event: Option<BorrowedHandle<'_>>,
         deadline: Deadline,
     ) -> io::Result<bool> {
-        let stdout = self.stdout.refuse_unreadable();
-        self.stderr.refuse_unreadable().and(stdout)?;
-        deadline.sleep(|longest| {
-            self.stdout.start()?;
-            self.stderr.start()?;
-            let longest = self.look_and_pause(longest)?;
-            let is_told = self.wait(event, longest)?;
-            self.stdout.finish(Finish::IfDone)?;
-            self.stderr.finish(Finish::IfDone)?;
-            Ok(is_told)
+        let [stdout, stderr] = self.streams.each_mut().map(Stream::refuse_unreadable);
+        stderr.and(stdout)?;
+        deadline.sleep(|timeout| {
+            for stream in &mut self.streams {
+                stream.start()?;
+            }
+            let timeout = self.read_unsignaled(timeout)?;
+            let has_event = self.wait(event, timeout)?;
+            for stream in &mut self.streams {
+                stream.finish(Wait::No)?;
+            }
+            Ok(has_event)
         })
     }
 
-    /// Reads what must be looked at first. How long to sleep is the answer.
-    fn look_and_pause(&mut self, longest: Option<Duration>) -> io::Result<Option<Duration>> {
-        let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
-        if !stdout.needs_backoff() && !stderr.needs_backoff() {
-            return Ok(longest);
+    /// Reads the streams that no event reports as readable. Returns how long to sleep then.
+    fn read_unsignaled(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        if !self.streams.iter().any(Stream::needs_backoff) {
+            return Ok(timeout);
         }
-        let (stdout, stderr) = self.pace.round(|| (stdout.look(), stderr.look()));
-        let pause = match (stdout?, stderr?) {
-            (Read::Nothing, Read::Nothing) => self.pace.until_due(),
-            _ => {
-                self.pace.restart();
-                Duration::ZERO
+        let streams = &mut self.streams;
+        let has_read = self.backoff.run_timed(|| {
+            let mut has_read = false;
+            for stream in streams {
+                has_read |= stream.read_unsignaled()? != Read::WouldBlock;
             }
-        };
-        Ok(Some(longest.map_or(pause, |longest| longest.min(pause))))
+            Ok::<_, io::Error>(has_read)
+        })?;
+        if has_read {
+            self.backoff.restart();
+            return Ok(Some(Duration::ZERO));
+        }
+        Ok(timeout.into_iter().chain([self.backoff.remaining()]).min())
     }
 
     fn wait(
         &self,
         event: Option<BorrowedHandle<'_>>,
-        longest: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> io::Result<bool> {
         let (mut handles, mut count) = ([ptr::null_mut(); 3], 0);
-        let events = [event, self.stdout.started(), self.stderr.started()];
+        let [stdout, stderr] = &self.streams;
+        let events = [event, stdout.read_event(), stderr.read_event()];
         for event in events.into_iter().flatten() {
             handles[count] = event.as_raw_handle();
             count += 1;
         }
         if count == 0 {
-            sleep_until(Deadline::from_timeout(longest));
+            sleep_until(Deadline::from_timeout(timeout));
             return Ok(false);
         }
-        let milliseconds = longest.map_or(INFINITE, milliseconds);
+        let timeout = timeout.map_or(INFINITE, milliseconds);
         // SAFETY: so many handles are in the array, and open, as they are borrowed.
-        match unsafe { WaitForMultipleObjects(count as u32, handles.as_ptr(), 0, milliseconds) } {
+        match unsafe { WaitForMultipleObjects(count as u32, handles.as_ptr(), 0, timeout) } {
             WAIT_FAILED => Err(io::Error::last_os_error()),
-            // Of several it names the first.
+            // Of several, it returns the first.
             first => Ok(event.is_some() && first == WAIT_OBJECT_0),
         }
     }
 
-    /// Reads what the streams hold now, and no more: other processes may write for ever. Once
-    /// the child has exited, that is all that it wrote and that has not been read.
+    /// Reads what the streams hold now, and no more, as other processes may write forever. Once
+    /// the child has exited, that is the rest of its output.
     pub(crate) fn drain(&mut self, has_exited: bool, _: Deadline) -> io::Result<()> {
-        let stdout = self.stdout.drain(has_exited);
-        self.stderr.drain(has_exited).and(stdout)
+        let [stdout, stderr] = self
+            .streams
+            .each_mut()
+            .map(|stream| stream.drain(has_exited));
+        stderr.and(stdout)
+    }
+}
+
+impl Drop for Streams<'_> {
+    fn drop(&mut self) {
+        for stream in &mut self.streams {
+            // A read is only pending here after an error. What it has read is kept.
+            let _ = stream.finish(Wait::Cancel);
+        }
+        let [stdout, stderr] = &mut self.streams;
+        self.child.stdout = stdout.pipe.take().map(ChildStdout::from);
+        self.child.stderr = stderr.pipe.take().map(ChildStderr::from);
     }
 }
 
 #[derive(Debug)]
-struct Stream<'a, F: AsHandle> {
-    /// `None` once it was read to its end.
-    pipe: &'a mut Option<F>,
-    sink: Sink<'a>,
+struct Stream<'a> {
+    /// `None` once its EOF was read.
+    pipe: Option<OwnedHandle>,
+    buffer: OutputBuffer<'a>,
     kind: Kind,
-    /// `None` as long as nothing was read.
-    reading: Option<Reading>,
+    /// `None` until the first read.
+    overlapped: Option<OverlappedRead>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,70 +200,74 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Read {
     Some(usize),
-    Nothing,
-    End,
+    WouldBlock,
+    Eof,
 }
 
-enum Finish {
-    IfDone,
-    CallOff,
+enum Wait {
+    /// Only if the read is complete.
+    No,
+    Cancel,
 }
 
-impl<'a, F: AsHandle> Stream<'a, F> {
-    fn new((pipe, sink): (&'a mut Option<F>, Sink<'a>)) -> Stream<'a, F> {
+impl<'a> Stream<'a> {
+    fn new(pipe: Option<OwnedHandle>, buffer: OutputBuffer<'a>) -> Stream<'a> {
         Stream {
             kind: pipe.as_ref().map_or(Kind::Unreadable, Kind::of),
             pipe,
-            sink,
-            reading: None,
+            buffer,
+            overlapped: None,
         }
     }
 
-    /// What is signalled once the read that was started is done.
-    fn started(&self) -> Option<BorrowedHandle<'_>> {
-        let reading = self.reading.as_ref().filter(|it| it.is_started)?;
-        Some(reading.done.as_handle())
+    /// Is signaled once the pending read is complete.
+    fn read_event(&self) -> Option<BorrowedHandle<'_>> {
+        let overlapped = self
+            .overlapped
+            .as_ref()
+            .filter(|overlapped| overlapped.is_pending)?;
+        Some(overlapped.event.as_handle())
     }
 
-    /// Starts a read of an overlapped pipe, unless there is one.
+    /// Starts a read of an overlapped pipe, unless one is pending.
     fn start(&mut self) -> io::Result<()> {
-        if self.kind == Kind::OverlappedPipe && self.started().is_none() {
-            self.start_of(MOST)?;
+        if self.kind == Kind::OverlappedPipe && self.read_event().is_none() {
+            self.start_read(MAX_READ)?;
         }
         Ok(())
     }
 
-    fn start_of(&mut self, most: usize) -> io::Result<()> {
-        let Some(pipe) = &*self.pipe else {
+    fn start_read(&mut self, max: usize) -> io::Result<()> {
+        let Some(pipe) = &self.pipe else {
             return Ok(());
         };
-        let reading = match &mut self.reading {
-            Some(reading) => reading,
-            none => none.insert(Reading::new()?),
+        let overlapped = match &mut self.overlapped {
+            Some(overlapped) => overlapped,
+            none => none.insert(OverlappedRead::new()?),
         };
-        match reading.start(pipe.as_handle(), most) {
-            Err(error) if is_end(&error) => {
-                *self.pipe = None;
+        match overlapped.start(pipe.as_handle(), max) {
+            Err(error) if is_eof(&error) => {
+                self.pipe = None;
                 Ok(())
             }
             started => started,
         }
     }
 
-    /// Takes what the read that was started has read.
-    fn finish(&mut self, finish: Finish) -> io::Result<Read> {
-        let (Some(pipe), Some(reading)) = (&*self.pipe, &mut self.reading) else {
-            return Ok(Read::Nothing);
+    /// Takes the result of the pending read.
+    fn finish(&mut self, wait: Wait) -> io::Result<Read> {
+        let (Some(pipe), Some(overlapped)) = (&self.pipe, &mut self.overlapped) else {
+            return Ok(Read::WouldBlock);
         };
-        match reading.finish(pipe.as_handle(), finish) {
+        match overlapped.finish(pipe.as_handle(), wait) {
             Ok(Some(bytes)) => {
-                self.sink.take(bytes)?;
+                self.buffer.append(bytes)?;
                 Ok(Read::Some(bytes.len()))
             }
-            Ok(None) => Ok(Read::Nothing),
-            Err(error) if is_end(&error) => {
-                *self.pipe = None;
-                Ok(Read::End)
+            Ok(None) => Ok(Read::WouldBlock),
+            Err(error) if is_eof(&error) => {
+                self.pipe = None;
+                Ok(Read::Eof)
             }
             Err(error) => Err(error),
         }
@@ -249,7 +278,7 @@ impl<'a, F: AsHandle> Stream<'a, F> {
         if self.kind != Kind::Unreadable || self.pipe.is_none() {
             return Ok(());
         }
-        *self.pipe = None;
+        self.pipe = None;
         Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "cannot read the child's output with a timeout: the handle is neither a pipe nor a \
@@ -257,60 +286,59 @@ impl<'a, F: AsHandle> Stream<'a, F> {
         ))
     }
 
-    /// Whether nothing signals that it can be read.
+    /// Whether no event reports it as readable.
     fn needs_backoff(&self) -> bool {
         matches!(self.kind, Kind::SynchronousPipe | Kind::File) && self.pipe.is_some()
     }
 
-    /// Reads what needs backoff, if it holds data.
-    fn look(&mut self) -> io::Result<Read> {
+    /// Reads a stream that needs backoff, if it holds data.
+    fn read_unsignaled(&mut self) -> io::Result<Read> {
         match self.kind {
-            Kind::SynchronousPipe => match self.there()? {
-                0 => Ok(Read::Nothing),
-                there => self.read(there),
+            Kind::SynchronousPipe => match self.available()? {
+                0 => Ok(Read::WouldBlock),
+                available => self.read(available),
             },
             Kind::File => self.read_file(),
-            Kind::OverlappedPipe | Kind::Unreadable => Ok(Read::Nothing),
+            Kind::OverlappedPipe | Kind::Unreadable => Ok(Read::WouldBlock),
         }
     }
 
-    /// Reads a disk file once, from its own position on. At its present end: `Read::Nothing`.
+    /// Reads a disk file once, at its own position. `Read::WouldBlock` at its present end.
     fn read_file(&mut self) -> io::Result<Read> {
-        let Some(handle) = &*self.pipe else {
-            return Ok(Read::Nothing);
+        let Some(handle) = &self.pipe else {
+            return Ok(Read::WouldBlock);
         };
-        let mut bytes = [0; MOST / 4];
+        let mut bytes = [0; MAX_READ / 4];
         match as_file(handle).read(&mut bytes)? {
-            0 => Ok(Read::Nothing),
+            0 => Ok(Read::WouldBlock),
             read => {
-                self.sink.take(&bytes[..read])?;
+                self.buffer.append(&bytes[..read])?;
                 Ok(Read::Some(read))
             }
         }
     }
 
-    /// Reads once, and does not wait if it is overlapped.
-    fn read(&mut self, most: usize) -> io::Result<Read> {
-        self.start_of(most.min(MOST))?;
-        self.finish(Finish::CallOff)
+    /// Reads once, without waiting if it is overlapped.
+    fn read(&mut self, max: usize) -> io::Result<Read> {
+        self.start_read(max.min(MAX_READ))?;
+        self.finish(Wait::Cancel)
     }
 
-    /// How much there is to be read.
-    fn there(&mut self) -> io::Result<usize> {
-        let Some(pipe) = &*self.pipe else {
+    fn available(&mut self) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else {
             return Ok(0);
         };
-        match there(pipe.as_handle()) {
-            Err(error) if is_end(&error) => {
-                *self.pipe = None;
+        match available(pipe.as_handle()) {
+            Err(error) if is_eof(&error) => {
+                self.pipe = None;
                 Ok(0)
             }
-            // A socket, which GetFileType reports as a pipe. (The second error is Wine's.)
+            // A socket, which GetFileType reports as a pipe. (The second error is that of Wine.)
             Err(error) if is(&error, ERROR_INVALID_FUNCTION) || is(&error, ERROR_NOT_SUPPORTED) => {
                 self.kind = Kind::Unreadable;
                 self.refuse_unreadable().and(Ok(0))
             }
-            there => there,
+            available => available,
         }
     }
 
@@ -319,14 +347,14 @@ impl<'a, F: AsHandle> Stream<'a, F> {
         if self.kind == Kind::File {
             return self.drain_file(has_exited);
         }
-        self.finish(Finish::CallOff)?;
-        // The second time for its end, if nobody holds it.
+        self.finish(Wait::Cancel)?;
+        // The second time for its EOF, if no other process holds the pipe.
         for _ in 0..2 {
-            let mut left = self.there()?;
-            while left > 0 {
-                match self.read(left)? {
-                    Read::Some(read) => left -= read,
-                    Read::Nothing | Read::End => return Ok(()),
+            let mut remaining = self.available()?;
+            while remaining > 0 {
+                match self.read(remaining)? {
+                    Read::Some(read) => remaining -= read,
+                    Read::WouldBlock | Read::Eof => return Ok(()),
                 }
             }
         }
@@ -334,129 +362,122 @@ impl<'a, F: AsHandle> Stream<'a, F> {
     }
 
     fn drain_file(&mut self, has_exited: bool) -> io::Result<()> {
-        let Some(handle) = &*self.pipe else {
+        let Some(handle) = &self.pipe else {
             return Ok(());
         };
         let file = as_file(handle);
-        let mut left = file.metadata()?.len();
-        left = left.saturating_sub((&*file).stream_position()?);
-        while left > 0 {
+        let mut remaining = file.metadata()?.len();
+        remaining = remaining.saturating_sub((&*file).stream_position()?);
+        while remaining > 0 {
             match self.read_file()? {
-                Read::Some(read) => left = left.saturating_sub(read as u64),
-                Read::Nothing | Read::End => break,
+                Read::Some(read) => remaining = remaining.saturating_sub(read as u64),
+                Read::WouldBlock | Read::Eof => break,
             }
         }
-        if has_exited && self.read_file()? == Read::Nothing {
-            *self.pipe = None;
+        if has_exited && self.read_file()? == Read::WouldBlock {
+            self.pipe = None;
         }
         Ok(())
-    }
-}
-
-impl<F: AsHandle> Drop for Stream<'_, F> {
-    /// After an error, that is: what was read is kept all the same.
-    fn drop(&mut self) {
-        let _ = self.finish(Finish::CallOff);
     }
 }
 
 /// A read that the system may be carrying out.
 #[derive(Debug)]
-struct Reading {
-    place: NonNull<Place>,
-    done: OwnedHandle,
-    is_started: bool,
+struct OverlappedRead {
+    buffer: NonNull<ReadBuffer>,
+    event: OwnedHandle,
+    is_pending: bool,
 }
 
-/// What the system writes to meanwhile.
-struct Place {
+/// What the system writes to while a read is pending.
+struct ReadBuffer {
     overlapped: OVERLAPPED,
-    bytes: [u8; MOST],
+    bytes: [u8; MAX_READ],
 }
 
-impl Reading {
-    fn new() -> io::Result<Reading> {
+impl OverlappedRead {
+    fn new() -> io::Result<OverlappedRead> {
         let (manual_reset, not_set) = (1, 0);
         // SAFETY: neither attributes nor a name need be given.
-        let done = unsafe { CreateEventW(ptr::null(), manual_reset, not_set, ptr::null()) };
-        if done.is_null() {
+        let event = unsafe { CreateEventW(ptr::null(), manual_reset, not_set, ptr::null()) };
+        if event.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the event was just made, is closed by `CloseHandle`, and nobody else has it.
-        let done = unsafe { OwnedHandle::from_raw_handle(done) };
-        let place = Box::new(Place {
+        // SAFETY: the event was just made, nothing else owns it, and `CloseHandle` closes it.
+        let event = unsafe { OwnedHandle::from_raw_handle(event) };
+        let buffer = Box::new(ReadBuffer {
             overlapped: OVERLAPPED::default(),
-            bytes: [0; MOST],
+            bytes: [0; MAX_READ],
         });
-        Ok(Reading {
-            // A box must not be written to by others.
-            place: NonNull::from(Box::leak(place)),
-            done,
-            is_started: false,
+        Ok(OverlappedRead {
+            // Not a box, as the system writes to it as well.
+            buffer: NonNull::from(Box::leak(buffer)),
+            event,
+            is_pending: false,
         })
     }
 
-    /// Starts a read, which may be done by the time this returns. None has been started.
-    fn start(&mut self, pipe: BorrowedHandle<'_>, most: usize) -> io::Result<()> {
-        assert!(!self.is_started);
-        let place = self.place.as_ptr();
-        // SAFETY: the place is ours alone as long as no read is started, and the system's from
-        // then on, until `finish` has its result; it is not freed before. The event is open as
-        // long. `most` is cut to what there is room for.
-        let is_done = unsafe {
-            (*place).overlapped = OVERLAPPED {
-                hEvent: self.done.as_raw_handle(),
+    /// Starts a read, which may be complete by the time this returns. None is pending.
+    fn start(&mut self, pipe: BorrowedHandle<'_>, max: usize) -> io::Result<()> {
+        assert!(!self.is_pending);
+        let buffer = self.buffer.as_ptr();
+        // SAFETY: the buffer is ours alone while no read is pending. From then on it is the
+        // system's, until `finish` has the result; it is not freed before. So long, the event is
+        // open. `max` is cut to the size of the buffer.
+        let is_complete = unsafe {
+            (*buffer).overlapped = OVERLAPPED {
+                hEvent: self.event.as_raw_handle(),
                 ..OVERLAPPED::default()
             };
-            let bytes = (&raw mut (*place).bytes).cast();
-            let overlapped = &raw mut (*place).overlapped;
-            let most = most.min(MOST) as u32;
+            let bytes = (&raw mut (*buffer).bytes).cast();
+            let overlapped = &raw mut (*buffer).overlapped;
+            let max = max.min(MAX_READ) as u32;
             ReadFile(
                 pipe.as_raw_handle(),
                 bytes,
-                most,
+                max,
                 ptr::null_mut(),
                 overlapped,
             ) != 0
         };
-        if !is_done {
+        if !is_complete {
             let error = io::Error::last_os_error();
-            // More of the same message, that is: it was read as far as there was room.
+            // MORE_DATA: the buffer was filled with the start of a message.
             if !is(&error, ERROR_IO_PENDING) && !is(&error, ERROR_MORE_DATA) {
                 return Err(error);
             }
         }
-        self.is_started = true;
+        self.is_pending = true;
         Ok(())
     }
 
-    /// What was read. `None`: nothing was started, it is not done, or it was called off.
-    fn finish(&mut self, pipe: BorrowedHandle<'_>, finish: Finish) -> io::Result<Option<&[u8]>> {
-        if !self.is_started {
+    /// What was read. `None` if no read was pending, it is not complete, or it was cancelled.
+    fn finish(&mut self, pipe: BorrowedHandle<'_>, wait: Wait) -> io::Result<Option<&[u8]>> {
+        if !self.is_pending {
             return Ok(None);
         }
-        let place = self.place.as_ptr();
-        let is_called_off = matches!(finish, Finish::CallOff);
+        let buffer = self.buffer.as_ptr();
+        let is_cancelled = matches!(wait, Wait::Cancel);
         let mut read = 0;
-        // SAFETY: the handle is open, and the read was started on it with this `OVERLAPPED`,
-        // which is still there. One that is done already is not called off any more. While the
-        // system may write to it, the state is read as what may change.
-        let answer = unsafe {
-            let (pipe, overlapped) = (pipe.as_raw_handle(), &raw const (*place).overlapped);
-            if is_called_off {
+        // SAFETY: the handle is open, and the read was started on it with this `OVERLAPPED`, which
+        // is still there. A read that is complete is not cancelled any more. The system may be
+        // writing to the state, so that is a volatile read.
+        let result = unsafe {
+            let (pipe, overlapped) = (pipe.as_raw_handle(), &raw const (*buffer).overlapped);
+            if is_cancelled {
                 CancelIoEx(pipe, overlapped);
             }
-            let answer = GetOverlappedResult(pipe, overlapped, &mut read, is_called_off.into());
+            let result = GetOverlappedResult(pipe, overlapped, &mut read, is_cancelled.into());
             let state = (&raw const (*overlapped).Internal).read_volatile();
-            self.is_started = state == STATUS_PENDING as usize;
-            answer
+            self.is_pending = state == STATUS_PENDING as usize;
+            result
         };
-        if answer == 0 {
+        if result == 0 {
             let error = io::Error::last_os_error();
             match error.raw_os_error().map(|code| code as u32) {
                 Some(ERROR_IO_INCOMPLETE) => {
-                    // It may be done since: its result is still to be fetched.
-                    self.is_started = true;
+                    // It may be complete since, but its result was not fetched.
+                    self.is_pending = true;
                     return Ok(None);
                 }
                 Some(ERROR_OPERATION_ABORTED) if read == 0 => return Ok(None),
@@ -464,29 +485,28 @@ impl Reading {
                 _ => return Err(error),
             }
         }
-        // SAFETY: the system has done with the place, and has written so many bytes, and no
-        // more than there is room for. They are ours until the next read starts, for which
-        // this must not be borrowed.
+        // SAFETY: the system no longer uses the buffer, and has written so many bytes, which it has
+        // room for. They are not changed before the next read starts, which needs `&mut self`.
         Ok(Some(unsafe {
-            slice::from_raw_parts((&raw const (*place).bytes).cast(), read as usize)
+            slice::from_raw_parts((&raw const (*buffer).bytes).cast(), read as usize)
         }))
     }
 }
 
-impl Drop for Reading {
+impl Drop for OverlappedRead {
     fn drop(&mut self) {
-        // What the system may still write to is lost rather than freed. (A stream finishes its
-        // reads, so there is none.)
-        if !self.is_started {
-            // SAFETY: it was leaked from a box, and nobody uses it any more.
-            drop(unsafe { Box::from_raw(self.place.as_ptr()) });
+        // What the system may still write to is leaked. (A stream finishes its reads, so no read is
+        // pending.)
+        if !self.is_pending {
+            // SAFETY: it was leaked from a box, and nothing else uses it any more.
+            drop(unsafe { Box::from_raw(self.buffer.as_ptr()) });
         }
     }
 }
 
 fn as_file(handle: &impl AsHandle) -> ManuallyDrop<File> {
-    // SAFETY: the handle is open, as it is borrowed, and the file does not close it, as it is
-    // not dropped. Nobody keeps the file for longer than the handle is borrowed.
+    // SAFETY: the handle is open, as it is borrowed, and the file is not dropped, so it does not
+    // close it. No caller keeps the file for longer than the handle is borrowed.
     ManuallyDrop::new(unsafe { File::from_raw_handle(handle.as_handle().as_raw_handle()) })
 }
 
@@ -494,38 +514,36 @@ fn is(error: &io::Error, code: u32) -> bool {
     error.raw_os_error() == Some(code as i32)
 }
 
-/// Nobody else holds the pipe any more, and it is empty. (To read no bytes is no end: somebody
-/// may have written none.)
-fn is_end(error: &io::Error) -> bool {
+/// No process holds the other end of the pipe any more, and it is empty. (A read of 0 bytes is not
+/// EOF: a process may have written 0 bytes.)
+fn is_eof(error: &io::Error) -> bool {
     is(error, ERROR_BROKEN_PIPE) || is(error, ERROR_HANDLE_EOF)
 }
 
-fn there(pipe: BorrowedHandle<'_>) -> io::Result<usize> {
-    let (mut there, none) = (0, ptr::null_mut::<u32>());
+/// How many bytes the pipe holds.
+fn available(pipe: BorrowedHandle<'_>) -> io::Result<usize> {
+    let (mut available, none) = (0, ptr::null_mut::<u32>());
     let pipe = pipe.as_raw_handle();
-    // SAFETY: the handle is open, the one answer that is asked for is written to a place that
-    // outlives the call, and the others may be left out.
-    match unsafe { PeekNamedPipe(pipe, none.cast(), 0, none, &mut there, none) } {
+    // SAFETY: the handle is open, `available` is live, and the other pointers may be null.
+    match unsafe { PeekNamedPipe(pipe, none.cast(), 0, none, &mut available, none) } {
         0 => Err(io::Error::last_os_error()),
-        _ => Ok(there as usize),
+        _ => Ok(available as usize),
     }
 }
 
-/// Whether a read of it can be started without a wait for its end. If nobody tells, it is
-/// treated as if it could not.
+/// Whether a read can be started without waiting for its completion. False if that is unknown.
 fn is_overlapped(pipe: &impl AsHandle) -> bool {
     let mut mode = FILE_MODE_INFORMATION::default();
     let mut status = IO_STATUS_BLOCK::default();
     let pipe: HANDLE = pipe.as_handle().as_raw_handle();
-    // SAFETY: the handle is open, and both answers are written to places that outlive the call,
-    // one of which has the size that is told.
-    let answer = unsafe {
+    // SAFETY: the handle is open, `status` and `mode` are live, and `size` is that of `mode`.
+    let result = unsafe {
         let size = size_of_val(&mode) as u32;
         let mode = (&raw mut mode).cast();
         NtQueryInformationFile(pipe, &mut status, mode, size, FileModeInformation)
     };
     const SYNCHRONOUS: u32 = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
-    answer >= 0 && mode.Mode & SYNCHRONOUS == 0
+    result >= 0 && mode.Mode & SYNCHRONOUS == 0
 }
 
 #[cfg(test)]
@@ -535,7 +553,7 @@ mod tests {
     use windows_sys::Win32::System::Pipes::CreatePipe;
 
     #[test]
-    fn synchronous_handles_are_told_apart() {
+    fn overlapped_and_synchronous_pipes() {
         let mut command = Command::new("cmd");
         let child = command.args(["/c", "exit"]).stdout(Stdio::piped());
         let mut child = child.spawn().unwrap();
@@ -543,10 +561,10 @@ mod tests {
         child.wait().unwrap();
 
         let mut ends = [ptr::null_mut(); 2];
-        let [ours, theirs] = &mut ends;
-        // SAFETY: both handles are written to places that outlive the call.
-        assert_ne!(unsafe { CreatePipe(ours, theirs, ptr::null(), 0) }, 0);
-        // SAFETY: they were just made, and nobody else has them.
+        let [reader, writer] = &mut ends;
+        // SAFETY: `ends` is live.
+        assert_ne!(unsafe { CreatePipe(reader, writer, ptr::null(), 0) }, 0);
+        // SAFETY: they were just made, and nothing else owns them.
         let ends = ends.map(|end| unsafe { OwnedHandle::from_raw_handle(end) });
         assert!(!is_overlapped(&ends[0]));
     }

@@ -1,199 +1,107 @@
-//! Windows: the system's thread pool waits for the handles of many processes, 63
-//! to a thread of its own, and has no limit to their number as
-//! `WaitForMultipleObjects` has. Its news come late: the handles themselves know at once,
-//! and are asked before anybody is told that none has exited.
+//! The system's thread pool waits for the handles of many processes, 63 on each of its threads,
+//! and so without the limit of `WaitForMultipleObjects`. Its callbacks can come late. The handles
+//! themselves are signaled at once, so they are checked before a wait returns without an exit.
 
 use super::{
     handle::Handle,
-    wait::{PoolWait, Tell},
+    wait::{OnSignaled, RegisteredWait},
 };
 use crate::{
-    Error, Exit,
-    deadline::{Deadline, Pace, When},
+    Exit,
+    deadline::Deadline,
     pid::Pid,
-    sys::{Fired, Token},
+    sys::{ProcessHandle as _, Ready, ReadyQueue, SetMember, SetPoller, Signal, Token},
 };
 use std::{
-    collections::VecDeque,
     io,
-    os::windows::io::{AsHandle as _, BorrowedHandle},
     sync::{
         Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
+    time::Duration,
 };
-use windows_sys::Win32::{
-    Foundation::{WAIT_FAILED, WAIT_OBJECT_0},
-    System::Threading::{WT_EXECUTEINWAITTHREAD, WaitForMultipleObjects},
-};
-
-/// `MAXIMUM_WAIT_OBJECTS`.
-const MOST_HANDLES: usize = 64;
+use windows_sys::Win32::System::Threading::WT_EXECUTEINWAITTHREAD;
 
 #[derive(Debug)]
-pub(crate) struct Reactor {
-    /// Copied for each process; the one here keeps the channel open.
+pub(crate) struct Poller {
+    /// Cloned for each member. This one keeps the channel open.
     sender: Sender<Token>,
-    /// Never locked, as only the set's owner waits: so that others may share the set.
+    /// Never locked: only the owner of the set waits. The mutex makes the set `Sync`.
     receiver: Mutex<Receiver<Token>>,
-    fired: VecDeque<Fired>,
-    /// Of asking the handles.
-    pace: Pace,
 }
 
-impl Reactor {
-    pub(crate) fn new() -> io::Result<Reactor> {
+impl SetPoller for Poller {
+    type Member = Member;
+
+    const HAS_LATE_EVENTS: bool = true;
+
+    fn sweep_interval() -> Option<Duration> {
+        Some(Duration::from_secs(60))
+    }
+
+    fn new() -> io::Result<Poller> {
         let (sender, receiver) = mpsc::channel();
-        Ok(Reactor {
+        Ok(Poller {
             sender,
             receiver: receiver.into(),
-            fired: VecDeque::new(),
-            pace: Pace::default(),
         })
     }
 
-    pub(crate) fn insert(&mut self, pid: Pid, token: Token) -> io::Result<Member> {
+    fn insert(&mut self, pid: Pid, token: Token, _: &ReadyQueue) -> io::Result<Member> {
         let handle = Handle::open(pid)?;
-        let news = News {
-            sender: self.sender.clone(),
-            token,
-        };
-        // It takes no time.
-        PoolWait::new(handle, news, WT_EXECUTEINWAITTHREAD).map(Member)
+        let sender = self.sender.clone();
+        let callback = TokenSender { sender, token };
+        // It is quick, so it can run on the thread that waits.
+        RegisteredWait::new(handle, callback, WT_EXECUTEINWAITTHREAD).map(Member)
     }
 
-    pub(crate) fn refuses_all(_: &io::Error) -> bool {
-        false
-    }
-
-    /// There are no events that are none.
-    pub(crate) fn renew(&mut self, _: &Member, _: Token) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Dropping the member is all there is to do.
-    pub(crate) fn remove(&mut self, _: &Member) {}
-
-    /// Sleeps until there is something for `next` (true) or the deadline.
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> io::Result<bool> {
+    fn wait(&mut self, ready: &ReadyQueue, deadline: Deadline) -> io::Result<()> {
         let receiver = (self.receiver.get_mut()).unwrap_or_else(PoisonError::into_inner);
-        deadline.sleep(|longest| {
-            let first = match longest {
-                Some(longest) => receiver.recv_timeout(longest),
+        let wait = |timeout| {
+            let first = match timeout {
+                Some(timeout) => receiver.recv_timeout(timeout),
                 None => receiver.recv().map_err(RecvTimeoutError::from),
             };
-            let tokens = first.into_iter().chain(receiver.try_iter());
-            self.fired
-                .extend(tokens.map(|token| Fired { token, told: None }));
-            Ok(!self.fired.is_empty())
-        })
-    }
-
-    /// Asks the handles, as many at once as the system takes. (What the pool tells of the
-    /// same exits later is of no member any more.)
-    pub(crate) fn ask<'a>(
-        &mut self,
-        members: impl Iterator<Item = (Token, &'a Member)>,
-        when: When,
-    ) {
-        let is_asked = match when {
-            When::Now => true,
-            When::Affordable => self.pace.allows_a_look(),
-            When::Due => false,
+            for token in first.into_iter().chain(receiver.try_iter()) {
+                ready.push(token);
+            }
+            Ok(!ready.is_empty())
         };
-        if is_asked {
-            let exited = self.pace.round(|| exited(&members.collect::<Vec<_>>()));
-            let fired = exited.into_iter().map(|token| Fired { token, told: None });
-            self.fired.extend(fired);
-        }
+        deadline.sleep(wait).map(drop)
     }
 
-    pub(crate) fn has_exited(&self, member: &Member, _: Token) -> io::Result<bool> {
-        Ok(member.look()?.is_some())
+    fn exit(&mut self, member: &Member, _: Ready) -> io::Result<Option<Exit>> {
+        member.0.handle().exit()
     }
 
-    pub(crate) fn next(&mut self) -> Option<Fired> {
-        self.fired.pop_front()
+    fn check(&self, member: &Member, _: Token, _: &ReadyQueue) -> io::Result<Option<Exit>> {
+        member.0.handle().check()
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Member(PoolWait<Handle, News>);
+pub(crate) struct Member(RegisteredWait<Handle, TokenSender>);
 
-impl Member {
-    fn handle(&self) -> &Handle {
-        self.0.handle()
+impl SetMember for Member {
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.0.handle().signal(signal)
     }
 
-    pub(crate) fn exit(&self, _: Option<i64>) -> io::Result<Option<Exit>> {
-        self.handle().exit()
-    }
-
-    pub(crate) fn look(&self) -> io::Result<Option<Exit>> {
-        match self.handle().wait(Deadline::Now)? {
-            true => self.handle().exit(),
-            false => Ok(None),
-        }
-    }
-
-    pub(crate) fn kill(&self) -> Result<(), Error> {
-        self.handle().kill()
-    }
-
-    pub(crate) fn is_reaped(&self) -> Option<bool> {
-        self.handle().is_reaped()
-    }
-
-    /// The open handle keeps the pid.
-    pub(crate) fn zombie_is_reaped(&self) -> bool {
-        false
+    /// The open handle keeps the pid from being reused.
+    fn is_reaped(&self) -> Option<bool> {
+        Some(false)
     }
 }
 
-fn exited(members: &[(Token, &Member)]) -> Vec<Token> {
-    let mut exited = Vec::new();
-    for mut chunk in members.chunks(MOST_HANDLES) {
-        while let Some(index) = first_signalled(chunk) {
-            exited.push(chunk[index].0);
-            chunk = &chunk[index + 1..];
-        }
-    }
-    exited
-}
-
-/// Without waiting.
-fn first_signalled(members: &[(Token, &Member)]) -> Option<usize> {
-    const ANY: i32 = 0;
-    if members.is_empty() {
-        return None;
-    }
-    let handles = members
-        .iter()
-        .map(|(_, member)| member.handle().as_handle());
-    let handles: Vec<BorrowedHandle<'_>> = handles.collect();
-    // SAFETY: a borrowed handle is a handle and nothing else, and open; there are as many
-    // as we say, at most as many as the system takes.
-    let answer =
-        unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr().cast(), ANY, 0) };
-    if answer == WAIT_FAILED {
-        // One cannot be asked. The others can, one by one.
-        let has_exited = |member: &Member| member.handle().wait(Deadline::Now).unwrap_or(false);
-        return members.iter().position(|(_, member)| has_exited(member));
-    }
-    let index = answer.wrapping_sub(WAIT_OBJECT_0) as usize;
-    (index < members.len()).then_some(index)
-}
-
-/// What is told of an exit.
 #[derive(Debug)]
-struct News {
+struct TokenSender {
     sender: Sender<Token>,
     token: Token,
 }
 
-impl Tell for News {
-    fn tell(&self) {
-        // The set may be gone.
+impl OnSignaled for TokenSender {
+    fn on_signaled(&self) {
+        // An error if the set is gone.
         let _ = self.sender.send(self.token);
     }
 }

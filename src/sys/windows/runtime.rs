@@ -1,37 +1,40 @@
-//! Windows, on any async runtime: the system's thread pool waits for the process's handle and
+//! A handle in an async runtime, of any kind: the system's thread pool waits for the process and
 //! wakes the task.
 
-use super::wait::{PoolWait, Tell};
-use crate::sys::{Event, awaited::Watch};
+use super::{
+    handle::Handle,
+    wait::{OnSignaled, RegisteredWait},
+};
+use crate::{lock::lock, sys::Registration};
 use std::{
     future::poll_fn,
     io,
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock},
     task::{Context, Poll, Waker},
 };
 use windows_sys::Win32::System::Threading::WT_EXECUTEDEFAULT;
 
-/// With a handle of its own: the process's is closed with the `Process`, and a future may
-/// be forgotten before that.
+/// Has a duplicate of the handle: a future can be leaked, and the `Process` closes its own.
 #[derive(Debug)]
-pub(crate) struct Alarm(PoolWait<OwnedHandle, Bell>);
+pub(crate) struct HandleRegistration(RegisteredWait<OwnedHandle, WakerCell>);
 
-impl Alarm {
-    fn set(handle: BorrowedHandle<'_>) -> io::Result<Alarm> {
+impl HandleRegistration {
+    fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<HandleRegistration> {
         let handle = handle.try_clone_to_owned()?;
-        // What a waker does may take long, and unregister other waits.
-        PoolWait::new(handle, Bell::default(), WT_EXECUTEDEFAULT).map(Alarm)
+        // A waker can take long, and unregister other waits.
+        let registered = RegisteredWait::new(handle, WakerCell::default(), WT_EXECUTEDEFAULT);
+        registered.map(HandleRegistration)
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.news().poll(context)
+        self.0.callback().poll(context)
     }
 }
 
-impl Watch for Alarm {
-    fn new(event: &Event) -> io::Result<Alarm> {
-        Alarm::set(event.as_handle())
+impl Registration for HandleRegistration {
+    fn new(handle: &Handle) -> io::Result<HandleRegistration> {
+        HandleRegistration::of_handle(handle.as_handle())
     }
 
     async fn ready(&self) -> io::Result<()> {
@@ -41,44 +44,40 @@ impl Watch for Alarm {
 }
 
 #[derive(Debug, Default)]
-struct Bell {
+struct WakerCell {
     state: Mutex<State>,
-    /// It is not for the pool's thread to drop: it may be the last one of its task, and so
-    /// drop the task, whose other waits of the pool would then be waited for by the pool.
-    /// (Unless the alarm was dropped by whom it woke: then nobody else is left to do it.)
+    /// The waker that was woken. It is not dropped on the pool's thread: it may own the task, and dropping the task would
+    /// unregister other waits, which would wait for this callback. (If the waker drops the
+    /// registration, it is dropped there all the same, as nothing else can.)
     woken: OnceLock<Waker>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    has_rung: bool,
-    latest: Option<Waker>,
+    is_signaled: bool,
+    waker: Option<Waker>,
 }
 
-impl Bell {
+impl WakerCell {
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        if state.has_rung {
+        let mut state = lock(&self.state);
+        if state.is_signaled {
             return Poll::Ready(());
         }
-        let former = state.latest.replace(context.waker().clone());
+        let old = state.waker.replace(context.waker().clone());
         drop(state);
-        drop(former);
+        drop(old);
         Poll::Pending
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tell for Bell {
-    fn tell(&self) {
-        let mut state = self.lock();
-        state.has_rung = true;
-        let latest = state.latest.take();
+impl OnSignaled for WakerCell {
+    fn on_signaled(&self) {
+        let mut state = lock(&self.state);
+        state.is_signaled = true;
+        let waker = state.waker.take();
         drop(state);
-        if let Some(waker) = latest {
+        if let Some(waker) = waker {
             self.woken.get_or_init(|| waker).wake_by_ref();
         }
     }
@@ -98,35 +97,35 @@ mod tests {
         time::Duration,
     };
 
-    /// Of a thread that ends when it is told to, which is as good as a process's.
-    struct Ends(thread::JoinHandle<()>, mpsc::Sender<()>);
+    /// A thread, whose handle is signaled when it ends.
+    struct TestThread(thread::JoinHandle<()>, mpsc::Sender<()>);
 
-    impl Ends {
-        fn new() -> Ends {
+    impl TestThread {
+        fn new() -> TestThread {
             let (sender, receiver) = mpsc::channel::<()>();
             let thread = thread::spawn(move || {
                 let _ = receiver.recv();
             });
-            Ends(thread, sender)
+            TestThread(thread, sender)
         }
 
-        fn set_alarm(&self, waker: Waker) -> Alarm {
-            let alarm = Alarm::set(self.0.as_handle()).unwrap();
-            // It may have rung already.
-            if alarm.poll(&mut Context::from_waker(&waker)).is_ready() {
-                waker.wake_by_ref();
-            }
-            alarm
+        fn register(&self, waker: Waker) -> HandleRegistration {
+            let registration = HandleRegistration::of_handle(self.0.as_handle()).unwrap();
+            let polled = registration.poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            registration
         }
 
-        fn end(self) -> thread::JoinHandle<()> {
+        fn end(self) {
             drop(self.1);
-            self.0
+            self.0.join().unwrap();
         }
     }
 
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
-    fn dropped_while_it_rings_ten_thousand_times() {
+    fn drop_waits_for_the_callback() {
         #[derive(Default)]
         struct Slow {
             begins: AtomicBool,
@@ -143,35 +142,32 @@ mod tests {
             }
         }
 
-        let ended = Ends::new().end();
+        let ended = thread::spawn(|| {});
         while !ended.is_finished() {
             thread::yield_now();
         }
         for round in 0..10_000 {
             let slow = Arc::new(Slow::default());
             let waker = Waker::from(slow.clone());
-            let alarm = Alarm::set(ended.as_handle()).unwrap();
-            let has_rung = alarm.poll(&mut Context::from_waker(&waker)).is_ready();
-            drop(waker);
-            if round % 2 == 0 && !has_rung {
+            let registration = HandleRegistration::of_handle(ended.as_handle()).unwrap();
+            let polled = registration.poll(&mut Context::from_waker(&waker));
+            if round % 2 == 0 && polled.is_pending() {
                 while !slow.begins.load(SeqCst) {
                     thread::yield_now();
                 }
-                drop(alarm);
-                assert!(slow.ends.load(SeqCst), "dropped in its midst");
+                drop(registration);
+                assert!(slow.ends.load(SeqCst), "dropped during the callback");
             } else {
-                drop(alarm);
+                drop(registration);
             }
-            // And then nobody has it any more. (Wine's may be about to tell.)
-            while Arc::strong_count(&slow) != 1 {
-                thread::yield_now();
-            }
+            drop(waker);
+            assert_eq!(Arc::strong_count(&slow), 1);
         }
     }
 
     #[test]
-    fn dropped_by_whom_it_wakes() {
-        struct Drops(Mutex<Option<Alarm>>, mpsc::Sender<()>);
+    fn waker_drops_registration() {
+        struct Drops(Mutex<Option<HandleRegistration>>, mpsc::Sender<()>);
 
         impl Wake for Drops {
             fn wake(self: Arc<Self>) {
@@ -181,86 +177,88 @@ mod tests {
         }
 
         for _ in 0..100 {
-            let thread = Ends::new();
+            let thread = TestThread::new();
             let (sender, woken) = mpsc::channel();
             let drops = Arc::new(Drops(Mutex::default(), sender));
-            let alarm = thread.set_alarm(drops.clone().into());
-            *drops.0.lock().unwrap() = Some(alarm);
-            thread.end().join().unwrap();
-            woken.recv().unwrap();
+            let registration = thread.register(drops.clone().into());
+            *drops.0.lock().unwrap() = Some(registration);
+            thread.end();
+            woken.recv_timeout(LONG).unwrap();
         }
     }
 
-    /// As an executor may do that polls tasks at once when they are woken.
+    /// Some executors poll a task at once when it is woken.
     #[test]
-    fn polled_by_whom_it_wakes() {
-        struct Polls(OnceLock<Alarm>, mpsc::Sender<bool>);
+    fn waker_polls_synchronously() {
+        struct Polls(OnceLock<HandleRegistration>, mpsc::Sender<bool>);
 
         impl Wake for Polls {
             fn wake(self: Arc<Self>) {
                 let mut context = Context::from_waker(Waker::noop());
-                let polled = self.0.get().map(|alarm| alarm.poll(&mut context));
+                let polled = self
+                    .0
+                    .get()
+                    .map(|registration| registration.poll(&mut context));
                 let is_ready = polled.is_some_and(|polled| polled.is_ready());
                 self.1.send(is_ready).unwrap();
             }
         }
 
-        let thread = Ends::new();
+        let thread = TestThread::new();
         let (sender, woken) = mpsc::channel();
         let polls = Arc::new(Polls(OnceLock::new(), sender));
-        let alarm = thread.set_alarm(polls.clone().into());
-        polls.0.set(alarm).unwrap();
-        thread.end().join().unwrap();
-        assert_eq!(woken.recv_timeout(Duration::from_secs(60)), Ok(true));
+        let registration = thread.register(polls.clone().into());
+        polls.0.set(registration).unwrap();
+        thread.end();
+        assert_eq!(woken.recv_timeout(LONG), Ok(true));
     }
 
     #[test]
-    fn the_latest_waker_is_woken() {
-        struct Tells(mpsc::Sender<u32>, u32);
-
-        impl Wake for Tells {
-            fn wake(self: Arc<Self>) {
-                self.0.send(self.1).unwrap();
-            }
+    fn last_waker_is_woken_and_not_dropped_on_pool_thread() {
+        struct Notifies {
+            number: u32,
+            sender: mpsc::Sender<u32>,
+            dropped_on: Arc<OnceLock<ThreadId>>,
         }
 
-        let thread = Ends::new();
-        let (sender, woken) = mpsc::channel();
-        let [first, second] = [1, 2].map(|it| Waker::from(Arc::new(Tells(sender.clone(), it))));
-        let alarm = thread.set_alarm(first);
-        let polled = alarm.poll(&mut Context::from_waker(&second));
-        assert!(polled.is_pending());
-        thread.end().join().unwrap();
-        assert_eq!(woken.recv_timeout(Duration::from_secs(60)), Ok(2));
-    }
-
-    #[test]
-    fn a_waker_is_not_dropped_by_the_pool() {
-        struct Told(mpsc::Sender<()>, Arc<OnceLock<ThreadId>>);
-
-        impl Wake for Told {
+        impl Wake for Notifies {
             fn wake(self: Arc<Self>) {
                 unreachable!("that would drop it");
             }
 
             fn wake_by_ref(self: &Arc<Self>) {
-                self.0.send(()).unwrap();
+                self.sender.send(self.number).unwrap();
             }
         }
 
-        impl Drop for Told {
+        impl Drop for Notifies {
             fn drop(&mut self) {
-                self.1.set(thread::current().id()).unwrap();
+                self.dropped_on.set(thread::current().id()).unwrap();
             }
         }
 
-        let thread = Ends::new();
+        let thread = TestThread::new();
         let (sender, woken) = mpsc::channel();
-        let dropped_by = Arc::new(OnceLock::new());
-        let alarm = thread.set_alarm(Arc::new(Told(sender, dropped_by.clone())).into());
-        thread.end().join().unwrap();
-        woken.recv().unwrap();
-        drop(alarm);
-        assert_eq!(dropped_by.get(), Some(&thread::current().id()));
+        let dropped_on = [1, 2].map(|_| Arc::new(OnceLock::new()));
+        let waker = |number: u32| {
+            let sender = sender.clone();
+            let dropped_on = dropped_on[number as usize].clone();
+            Waker::from(Arc::new(Notifies {
+                number,
+                sender,
+                dropped_on,
+            }))
+        };
+        let registration = thread.register(waker(0));
+        let second = waker(1);
+        let polled = registration.poll(&mut Context::from_waker(&second));
+        assert!(polled.is_pending());
+        drop(second);
+        thread.end();
+        assert_eq!(woken.recv_timeout(LONG), Ok(1));
+        drop(registration);
+        for dropped_on in dropped_on {
+            assert_eq!(dropped_on.get(), Some(&thread::current().id()));
+        }
     }
 }

@@ -1,15 +1,11 @@
-//! Windows: a wait of the system's thread pool for one handle.
+//! A wait of the system's thread pool for one handle (`RegisterWaitForSingleObject`).
 
 use std::{
-    collections::BTreeMap,
     ffi::c_void,
     io,
     os::windows::io::{AsHandle, AsRawHandle as _},
     ptr,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
     thread::{self, ThreadId},
 };
 use windows_sys::Win32::{
@@ -20,113 +16,100 @@ use windows_sys::Win32::{
     },
 };
 
-/// What the thread pool does, once, when the handle is signalled.
-pub(super) trait Tell: Send + Sync {
-    fn tell(&self);
+/// What the thread pool does when the handle is signaled, once.
+pub(super) trait OnSignaled: Send + Sync {
+    fn on_signaled(&self);
 }
 
-/// Owns the handle, so that one that is forgotten leaves no wait for a closed one.
+/// Owns the handle, so that the wait of a leaked one is not for a closed handle.
 #[derive(Debug)]
-pub(super) struct PoolWait<H, N> {
+pub(super) struct RegisteredWait<H, C> {
     wait: HANDLE,
-    number: usize,
     handle: H,
-    told: Arc<Told<N>>,
+    callback: Arc<Callback<C>>,
 }
 
 #[derive(Debug)]
-struct Told<N> {
-    news: N,
-    by: OnceLock<ThreadId>,
+struct Callback<C> {
+    callback: C,
+    /// The thread of the pool that called it.
+    thread: OnceLock<ThreadId>,
 }
 
-impl<N: Tell> Tell for Told<N> {
-    fn tell(&self) {
-        let _ = self.by.set(thread::current().id());
-        self.news.tell();
-    }
-}
+// SAFETY: any thread may unregister the wait (UnregisterWaitEx), and nothing else is done with it.
+unsafe impl<H: Send, C: Send + Sync> Send for RegisteredWait<H, C> {}
 
-/// Who is to be told, by the numbers that the thread pool is given. It is given no pointers:
-/// Wine's comes with them, rarely, after the wait was unregistered.
-static LISTENERS: Mutex<BTreeMap<usize, Arc<dyn Tell>>> = Mutex::new(BTreeMap::new());
+// SAFETY: a shared reference does not give access to the wait.
+unsafe impl<H: Sync, C: Send + Sync> Sync for RegisteredWait<H, C> {}
 
-fn listeners() -> MutexGuard<'static, BTreeMap<usize, Arc<dyn Tell>>> {
-    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// SAFETY: the wait may be unregistered by any thread, and nothing else is done with it.
-unsafe impl<H: Send, N: Send + Sync> Send for PoolWait<H, N> {}
-
-// SAFETY: there is nothing to be done with a shared wait.
-unsafe impl<H: Sync, N: Send + Sync> Sync for PoolWait<H, N> {}
-
-impl<H: AsHandle, N: Tell + 'static> PoolWait<H, N> {
-    /// `flags` say by which of the pool's threads it is told.
+impl<H: AsHandle, C: OnSignaled + 'static> RegisteredWait<H, C> {
+    /// `flags` choose the pool's thread that calls back.
     pub(super) fn new(
         handle: H,
-        news: N,
+        callback: C,
         flags: WORKER_THREAD_FLAGS,
-    ) -> io::Result<PoolWait<H, N>> {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let by = OnceLock::new();
-        let mut pool_wait = PoolWait {
+    ) -> io::Result<RegisteredWait<H, C>> {
+        let thread = OnceLock::new();
+        let mut registered = RegisteredWait {
             wait: ptr::null_mut(),
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
             handle,
-            told: Arc::new(Told { news, by }),
+            callback: Arc::new(Callback { callback, thread }),
         };
-        listeners().insert(pool_wait.number, pool_wait.told.clone());
-        // SAFETY: the wait's handle is written to a place that outlives the call. The
-        // handle that is waited for stays open until `drop` has unregistered the wait, or
-        // for ever. `tell` takes any number.
-        let registered = unsafe {
+        // SAFETY: `registered.wait` is live. The handle stays open until `drop` has unregistered
+        // the wait. So does the callback, which `drop` frees after that.
+        let result = unsafe {
             RegisterWaitForSingleObject(
-                &mut pool_wait.wait,
-                pool_wait.handle.as_handle().as_raw_handle(),
-                Some(tell),
-                ptr::without_provenance(pool_wait.number),
+                &mut registered.wait,
+                registered.handle.as_handle().as_raw_handle(),
+                Some(call::<C>),
+                Arc::as_ptr(&registered.callback).cast(),
                 INFINITE,
                 WT_EXECUTEONLYONCE | flags,
             )
         };
-        match registered {
+        match result {
             0 => Err(io::Error::last_os_error()),
-            _ => Ok(pool_wait),
+            _ => Ok(registered),
         }
     }
 }
 
-impl<H, N> PoolWait<H, N> {
+impl<H, C> RegisteredWait<H, C> {
     pub(super) fn handle(&self) -> &H {
         &self.handle
     }
 
     #[cfg(any(feature = "tokio", feature = "async-io"))]
-    pub(super) fn news(&self) -> &N {
-        &self.told.news
+    pub(super) fn callback(&self) -> &C {
+        &self.callback.callback
     }
 }
 
-unsafe extern "system" fn tell(number: *mut c_void, _timed_out: bool) {
-    let listener = listeners().get(&number.addr()).cloned();
-    if let Some(listener) = listener {
-        listener.tell();
-    }
+unsafe extern "system" fn call<C: OnSignaled>(callback: *mut c_void, _timed_out: bool) {
+    let callback = callback.cast_const().cast::<Callback<C>>();
+    // SAFETY: it is the pointer of an `Arc`, which lives while the wait is registered. As the wait
+    // may be dropped by what is called here, this holds another reference.
+    let callback = unsafe {
+        Arc::increment_strong_count(callback);
+        Arc::from_raw(callback)
+    };
+    let _ = callback.thread.set(thread::current().id());
+    callback.callback.on_signaled();
 }
 
-impl<H, N> Drop for PoolWait<H, N> {
+impl<H, C> Drop for RegisteredWait<H, C> {
     fn drop(&mut self) {
-        listeners().remove(&self.number);
         if self.wait.is_null() {
             return;
         }
-        // With `INVALID_HANDLE_VALUE` for an event it returns once `tell` is not running,
-        // and will not run any more. Who drops it while he is told cannot wait for that,
-        // nor need he: that was the only time.
-        let event = match self.told.by.get() == Some(&thread::current().id()) {
-            true => ptr::null_mut(),
-            false => INVALID_HANDLE_VALUE,
+        // With INVALID_HANDLE_VALUE, UnregisterWaitEx returns once the callback is not running and
+        // will not run any more. A drop from inside the callback must not wait for that; it cannot
+        // run again, as it is called only once.
+        let is_in_callback = self.callback.thread.get() == Some(&thread::current().id());
+        let event = if is_in_callback {
+            ptr::null_mut()
+        } else {
+            INVALID_HANDLE_VALUE
         };
         // SAFETY: the wait was registered, and is unregistered only here.
         unsafe { UnregisterWaitEx(self.wait, event) };

@@ -1,0 +1,187 @@
+//! System calls that rustix does not have, or not for all that we need.
+//!
+//! On Android, the seccomp filter of apps kills a process that makes a call which the filter does not
+//! know. There, such calls fail without being made.
+
+use crate::pid::Pid;
+use rustix::{
+    fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    io::Errno,
+};
+use std::{ffi::CStr, io, mem::MaybeUninit, ptr, sync::OnceLock};
+
+/// Fails with the errno if a call has returned -1, which does not convert.
+pub(super) fn result(returned: impl TryInto<usize>) -> Result<usize, Errno> {
+    returned.try_into().map_err(|_| {
+        let error = io::Error::last_os_error();
+        Errno::from_io_error(&error).unwrap_or(Errno::NOSYS)
+    })
+}
+
+#[cfg(not(target_os = "android"))]
+pub(super) fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    pidfd_open(pid.raw(), PidfdFlags::empty())
+}
+
+/// rustix does not have it for Android.
+#[cfg(target_os = "android")]
+pub(super) fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
+    use rustix::fd::FromRawFd as _;
+    if !is_pidfd_open_allowed() {
+        return Err(Errno::NOSYS);
+    }
+    // SAFETY: the call takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.get() as libc::pid_t, 0) };
+    let fd = result(fd)?;
+    // SAFETY: the descriptor was just opened, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as _) })
+}
+
+/// Before Android 12 (API level 31), the sandbox of apps kills those who call `pidfd_open`.
+#[cfg(target_os = "android")]
+fn is_pidfd_open_allowed() -> bool {
+    let mut level = [0_u8; libc::PROP_VALUE_MAX as usize];
+    // SAFETY: the name ends with a NUL, and there is room for the longest value that a property
+    // can have, with its NUL.
+    let length = unsafe {
+        libc::__system_property_get(c"ro.build.version.sdk".as_ptr(), level.as_mut_ptr().cast())
+    };
+    let level = level.get(..length as usize).unwrap_or_default();
+    let level = std::str::from_utf8(level)
+        .ok()
+        .and_then(|level| level.parse().ok());
+    level.is_some_and(|level: u32| level >= 31)
+}
+
+/// Sends a signal to the process of a pidfd, or of a directory in /proc. rustix does that only for
+/// the signals that it names.
+pub(super) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    if cfg!(target_os = "android") {
+        return Err(Errno::NOSYS);
+    }
+    let (no_info, no_flags) = (ptr::null::<libc::siginfo_t>(), 0);
+    // SAFETY: it takes integers and a pointer, which may be null.
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            no_info,
+            no_flags,
+        )
+    };
+    result(returned).map(drop)
+}
+
+/// `struct pidfd_info` in its first version, of 64 bytes (include/uapi/linux/pidfd.h).
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroupid: u64,
+    ids: [u32; 11],
+    /// A wait status.
+    exit_code: i32,
+}
+
+/// The wait status of a reaped process, which Linux 6.15 and later keep for those who have a
+/// pidfd of it. `None` if it is not reaped, or not kept.
+pub(super) fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+    const PIDFD_GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xFF, 11);
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    /// Not a wait status, as those have 16 bits.
+    const NO_STATUS: i32 = -1;
+    let mut info = PidfdInfo {
+        mask: PIDFD_INFO_EXIT,
+        exit_code: NO_STATUS,
+        ..PidfdInfo::default()
+    };
+    // SAFETY: the opcode says that the kernel reads and writes as many bytes as `PidfdInfo` has,
+    // `info` is borrowed for the call, and any bytes are a valid `PidfdInfo`.
+    unsafe { ioctl(pidfd, Updater::<PIDFD_GET_INFO, _>::new(&mut info)) }.ok()?;
+    // Without the bit, the process was not reaped, and the field means nothing. If the field is
+    // unchanged, a sandbox has only feigned success.
+    let is_set = info.mask & PIDFD_INFO_EXIT != 0 && info.exit_code != NO_STATUS;
+    is_set.then_some(info.exit_code)
+}
+
+/// How many events are taken from an epoll at once.
+pub(super) const BATCH: usize = 256;
+
+/// rustix' `epoll::wait` has milliseconds.
+pub(super) fn epoll_pwait2(
+    epoll: BorrowedFd<'_>,
+    events: &mut [MaybeUninit<rustix::event::epoll::Event>; BATCH],
+    timeout: std::time::Duration,
+) -> Result<usize, Errno> {
+    /// `struct __kernel_timespec`, of 64 bits everywhere.
+    #[repr(C)]
+    struct Timespec {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+    if cfg!(target_os = "android") {
+        return Err(Errno::NOSYS);
+    }
+    let timeout = Timespec {
+        seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        nanoseconds: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: the kernel writes at most `BATCH` events into the array, in rustix's layout, which
+    // is the kernel's. It reads the timeout. Both are live. There is no signal mask.
+    result(unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.as_raw_fd(),
+            events.as_mut_ptr(),
+            BATCH as i32,
+            &raw const timeout,
+            ptr::null::<libc::sigset_t>(),
+            0_usize,
+        )
+    })
+}
+
+/// `tgkill` with the null signal: only a process has a thread of the same id. The errors are
+/// ESRCH, and EPERM if we may not signal it, or a sandbox denies the call.
+pub(super) fn test_thread_group(pid: Pid) -> Result<(), Errno> {
+    let raw = pid.get() as libc::pid_t;
+    // SAFETY: it takes integers, and the null signal is only checked, not sent.
+    result(unsafe { libc::syscall(libc::SYS_tgkill, raw, raw, 0) }).map(drop)
+}
+
+/// rustix does not expect the 0 of a group whose leader is outside our pid namespace.
+pub(super) fn test_getpgid(pid: Pid) -> Result<(), Errno> {
+    // SAFETY: it takes an integer.
+    result(unsafe { libc::getpgid(pid.get() as libc::pid_t) }).map(drop)
+}
+
+/// Whether the kernel is of this version, or later. The answer is kept, but not a refusal: the
+/// sandbox can be that of one thread.
+pub(super) fn is_kernel_at_least(major: u32, minor: u32) -> bool {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    let version = VERSION.get().copied().or_else(|| {
+        let version = kernel_version()?;
+        Some(*VERSION.get_or_init(|| version))
+    });
+    version >= Some((major, minor))
+}
+
+/// `None` if a sandbox denies the call, which rustix does not expect.
+fn kernel_version() -> Option<(u32, u32)> {
+    let mut uname = MaybeUninit::uninit();
+    // SAFETY: the kernel writes the answer to `uname`, which is live and large enough.
+    if unsafe { libc::uname(uname.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call has succeeded, and so has filled it in.
+    let uname = unsafe { uname.assume_init() };
+    // SAFETY: the kernel ends each string with a NUL.
+    let release = unsafe { CStr::from_ptr(uname.release.as_ptr()) };
+    let release = release.to_str().unwrap_or_default();
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    number().zip(number())
+}
