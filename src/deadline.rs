@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest sleep asked of the OS at once; longer waits are made of several. NetBSD, OpenBSD
-/// and FreeBSD refuse huge timeouts (EINVAL), and Windows counts milliseconds in 32 bits.
+/// The longest single sleep; a longer wait consists of several. NetBSD, OpenBSD and FreeBSD refuse
+/// huge timeouts (kevent(2), EINVAL), and Windows counts milliseconds in 32 bits.
 const MAX_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The moment a wait gives up. It is computed once per wait, so that neither a signal nor a
@@ -45,7 +45,7 @@ impl Deadline {
         timeout.map_or(Deadline::Never, Deadline::after)
     }
 
-    /// The earlier one of this deadline and the end of `timeout`.
+    /// The earlier of this deadline and the end of `timeout`, which starts now.
     pub(crate) fn capped(self, timeout: Duration) -> Deadline {
         match (self, Deadline::after(timeout)) {
             (Deadline::At(deadline), Deadline::At(cap)) => Deadline::At(deadline.min(cap)),
@@ -69,34 +69,32 @@ impl Deadline {
 
     /// Calls `sleep` until it returns true, or the deadline has passed (false).
     ///
-    /// `sleep` gets its longest duration (`None`: no limit). It must check for its event at the
-    /// end of that time, and may be interrupted.
+    /// `sleep` gets its longest duration (`None`: no limit). It may return early or be interrupted,
+    /// and must check for its event at the end.
     #[allow(dead_code)] // Not used by systems that only poll.
     pub(crate) fn sleep(
         self,
         mut sleep: impl FnMut(Option<Duration>) -> io::Result<bool>,
     ) -> io::Result<bool> {
         loop {
+            // Read the clock, check, enforce the deadline, in this order: then what happened in
+            // time is found even if this thread was stopped, or a signal handler took long.
             let remaining = self.remaining();
-            let timeout = remaining.map(|remaining| remaining.min(MAX_SLEEP));
-            match sleep(timeout) {
+            match sleep(remaining.map(|remaining| remaining.min(MAX_SLEEP))) {
                 Ok(true) => return Ok(true),
-                // Only a sleep of all the time that remained has checked after the deadline.
-                // It may have been cut short, so the clock decides.
-                Ok(false) if timeout == remaining && self.has_passed() => return Ok(false),
                 Ok(false) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    if self.has_passed() {
-                        return Ok(false);
-                    }
-                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
+            }
+            if remaining == Some(Duration::ZERO) {
+                return Ok(false);
             }
         }
     }
 }
 
-/// Sleeps until the deadline has passed. Every sleep that is not a wait for an event is made here.
+/// Sleeps until the deadline has passed. Every blocking sleep that is not a wait for an event is made
+/// here.
 ///
 /// `thread::sleep` panics if a sandbox denies `clock_nanosleep`. It also sleeps for a relative
 /// time: under signals that arrive faster than the timer slack (`PR_SET_TIMERSLACK(2const)`),
@@ -157,6 +155,26 @@ mod tests {
         assert!(!woken.unwrap());
         assert!(start.elapsed() >= timeout);
         assert!(calls > 1, "the interruption ended it");
+    }
+
+    #[test]
+    fn event_before_the_deadline_is_found_after_a_late_wake_up() {
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        let early = || Ok(false);
+        let wake_ups: [&dyn Fn() -> io::Result<bool>; 2] = [&interrupted, &early];
+        for wake_up in wake_ups {
+            let timeout = Duration::from_millis(5);
+            let mut has_event = false;
+            let woken = Deadline::after(timeout).sleep(|_| {
+                if has_event {
+                    return Ok(true);
+                }
+                has_event = true;
+                thread::sleep(timeout * 2); // A signal handler, or the program is stopped.
+                wake_up()
+            });
+            assert!(woken.unwrap());
+        }
     }
 
     #[test]
