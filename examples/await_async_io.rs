@@ -1,4 +1,5 @@
-//! Waits for a process on async-io, smol's reactor, and kills it after SECONDS (default: 10).
+//! Waits for a process on async-io, the reactor of smol. Kills the process after SECONDS (default:
+//! 10).
 //!
 //! `await_async_io PID [SECONDS]`
 
@@ -17,11 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     block_on(wait_or_kill(pid, Duration::try_from_secs_f64(seconds)?))
 }
 
-async fn wait_or_kill(pid: u32, patience: Duration) -> Result<(), Box<dyn Error>> {
+async fn wait_or_kill(pid: u32, time_limit: Duration) -> Result<(), Box<dyn Error>> {
     let process = Process::open(pid)?;
     let exit = async { process.wait_on_async_io().await.map(Some) };
     let timeout = async {
-        Timer::after(patience).await;
+        Timer::after(time_limit).await;
         Ok(None)
     };
     match exit.or(timeout).await? {

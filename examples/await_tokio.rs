@@ -1,4 +1,4 @@
-//! Waits for a process on tokio, and kills it after SECONDS (default: 10).
+//! Waits for a process on tokio. Kills the process after SECONDS (default: 10).
 //!
 //! `await_tokio PID [SECONDS]`
 
@@ -17,9 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     runtime.block_on(wait_or_kill(pid, Duration::try_from_secs_f64(seconds)?))
 }
 
-async fn wait_or_kill(pid: u32, patience: Duration) -> Result<(), Box<dyn Error>> {
+async fn wait_or_kill(pid: u32, time_limit: Duration) -> Result<(), Box<dyn Error>> {
     let process = Process::open(pid)?;
-    match timeout(patience, process.wait_on_tokio()).await {
+    match timeout(time_limit, process.wait_on_tokio()).await {
         Ok(exit) => println!("{pid}: {}", exit?),
         Err(_) => {
             process.kill()?;

@@ -1,4 +1,4 @@
-//! Runs a command, and kills it after five seconds.
+//! Runs a command (default: one that takes a minute), and kills it after five seconds.
 //!
 //! `child_timeout [COMMAND [ARGUMENT…]]`
 
@@ -15,10 +15,10 @@ fn main() -> io::Result<()> {
             command.args(arguments);
             command
         }
-        None => takes_a_minute(),
+        None => one_minute_command(),
     };
     let mut child = command.spawn()?;
-    println!("giving {command:?} {TIMEOUT:?}");
+    println!("running {command:?} for at most {TIMEOUT:?}");
     match child.wait_timeout(TIMEOUT)? {
         Some(status) => println!("it ended by itself: {status}"),
         None => {
@@ -29,7 +29,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn takes_a_minute() -> Command {
+fn one_minute_command() -> Command {
     if cfg!(windows) {
         let mut command = Command::new("ping");
         command.args(["-n", "60", "127.0.0.1"]);

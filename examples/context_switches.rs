@@ -1,9 +1,7 @@
-//! Measures what an idle wait costs: waits for itself, by events and by polling, and counts
-//! context switches.
+//! Measures what an idle wait costs: waits for its own process, by events and by polling, and
+//! counts the context switches.
 //!
 //! `context_switches [--seconds N]`
-//!
-//! psutil made this experiment when it moved from polling to events in 2026.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,13 +19,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => return Err("usage: context_switches [--seconds N]".into()),
     };
     let timeout = Duration::try_from_secs_f64(seconds)?;
-    let us = std::process::id();
+    let pid = std::process::id();
 
-    println!("waiting {seconds} s by each backend, for an exit that does not come");
+    println!("waiting {seconds} s with each backend, for a process that does not exit");
     println!("backend    voluntary  involuntary  CPU time");
-    let mut processes = vec![Process::open(us)?];
+    let mut processes = vec![Process::open(pid)?];
     if processes[0].backend() != Backend::Polling {
-        processes.push(Process::open_with(us, Backend::Polling)?);
+        processes.push(Process::open_with(pid, Backend::Polling)?);
     }
     for process in processes {
         let before = getrusage(UsageWho::RUSAGE_SELF)?;
@@ -48,5 +46,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("this OS does not count context switches for us: there is no getrusage");
+    println!("this OS has no getrusage, so context switches cannot be counted");
 }

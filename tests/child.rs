@@ -1,4 +1,4 @@
-//! `ChildExt` on every OS.
+//! Tests of `ChildExt` on every OS.
 
 mod common;
 
@@ -7,8 +7,8 @@ use procwait::ChildExt as _;
 use std::time::{Duration, Instant};
 
 #[test]
-fn it_closes_stdin_waits_and_reaps() {
-    // Would wait for ever if its standard input were not closed.
+fn wait_timeout_closes_stdin_and_reaps() {
+    // The helper would never exit if its standard input stayed open.
     let mut child = helper("wait 3");
     let status = child.wait_timeout(LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(3));
@@ -22,7 +22,7 @@ fn it_closes_stdin_waits_and_reaps() {
 }
 
 #[test]
-fn a_second_wait_answers_the_same() {
+fn second_wait_returns_the_same() {
     let mut child = helper("exit 4");
     let status = child.wait_timeout(Duration::MAX).unwrap().unwrap();
     assert_eq!(status.code(), Some(4));
@@ -32,7 +32,7 @@ fn a_second_wait_answers_the_same() {
 }
 
 #[test]
-fn a_live_child_times_out_and_never_early() {
+fn timeout_is_never_early() {
     let mut child = helper("ignore-stdin");
     for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
         let start = Instant::now();
@@ -48,7 +48,7 @@ fn a_live_child_times_out_and_never_early() {
 }
 
 #[test]
-fn a_zero_timeout_finds_an_exit() {
+fn zero_timeout_finds_an_exit() {
     let mut child = helper("exit 6");
     exit_of(child.id());
     let status = child.wait_timeout(Duration::ZERO).unwrap().unwrap();

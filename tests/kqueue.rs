@@ -1,4 +1,4 @@
-//! What only kqueue has, on the systems that are played on Linux: see `.ci/kqueue`.
+//! Tests of the kqueue backend, with systems that are emulated on Linux: see `.ci/kqueue`.
 
 #![cfg(kqueue_on_linux)]
 #![allow(unsafe_code)]
@@ -8,25 +8,28 @@ mod common;
 mod runtimes;
 
 use common::{
-    Grandchild, LONG, SHORT, Told, alone, helper, helper_command, plays, stranger, with_habit,
+    Controller, Grandchild, LONG, SHORT, add_quirk, emulates, helper, helper_command,
+    in_subprocess, waiter_as_other_user,
 };
 use futures_lite::future::poll_once;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::resource::{Resource, getrlimit, setrlimit},
     sys::wait::waitpid,
     unistd::{ForkResult, fork},
 };
 use procwait::{Backend, ChildExt as _, CommandExt as _, Process, WaitSet, wait_pid};
-use runtimes::On;
+use runtimes::AsyncRuntime;
 use std::{
     fs::File,
     io::Read as _,
     os::fd::{AsRawFd as _, BorrowedFd},
+    thread,
     time::{Duration, Instant},
 };
 
 #[test]
-fn it_waits_by_kqueue() {
+fn event_backend_is_kqueue() {
     let child = helper("wait 0");
     let process = Process::open(child.id()).unwrap();
     assert_eq!(process.backend(), Backend::Kqueue);
@@ -38,7 +41,7 @@ fn is_readable(fd: BorrowedFd<'_>, timeout: PollTimeout) -> bool {
 }
 
 #[test]
-fn once_readable_it_stays_readable_whoever_waits() {
+fn event_fd_stays_readable() {
     for waits_first in [true, false] {
         let mut child = helper("wait 7");
         let process = Process::open(child.id()).unwrap();
@@ -58,16 +61,16 @@ fn once_readable_it_stays_readable_whoever_waits() {
 }
 
 #[test]
-fn readable_if_it_had_exited_when_it_was_opened() {
+fn event_fd_of_a_zombie_is_readable() {
     let mut grandchild = Grandchild::new("wait 7");
     grandchild.end();
     common::exit_of(grandchild.pid);
     let process = Process::open(grandchild.pid).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(7));
-    // Others have to look at it.
+    // The other systems refuse to register a zombie, so it is polled.
     assert_eq!(
         process.as_event_fd().is_some(),
-        plays("freebsd") || plays("dragonfly")
+        emulates("freebsd") || emulates("dragonfly")
     );
     if let Some(fd) = process.as_event_fd() {
         assert!(is_readable(fd, PollTimeout::ZERO));
@@ -75,9 +78,9 @@ fn readable_if_it_had_exited_when_it_was_opened() {
 }
 
 #[test]
-fn the_news_of_others_are_not_lost_where_there_are_no_receipts() {
-    alone(|| {
-        with_habit("receiptless");
+fn no_events_lost_without_ev_receipt() {
+    in_subprocess(|| {
+        add_quirk("receiptless");
         let mut helpers: Vec<_> = (0..4).map(|code| helper(&format!("wait {code}"))).collect();
         let mut set = WaitSet::new();
         for helper in &helpers[..3] {
@@ -87,12 +90,16 @@ fn the_news_of_others_are_not_lost_where_there_are_no_receipts() {
             drop(helper.stdin.take());
             common::exit_of(helper.id());
         }
-        // One is handed out by the insertion, the other one by the removal.
+        // The kernel returns one event from the call that inserts, and the other from the one that
+        // removes.
         set.insert(helpers[3].id()).unwrap();
         assert!(set.remove(helpers[2].id()));
         for _ in 0..2 {
             let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
-            let code = helpers.iter().position(|it| it.id() == pid).unwrap();
+            let code = helpers
+                .iter()
+                .position(|helper| helper.id() == pid)
+                .unwrap();
             assert_eq!(exit.code(), Some(code as i32));
         }
         assert_eq!(set.pids().collect::<Vec<_>>(), [helpers[3].id()]);
@@ -102,20 +109,20 @@ fn the_news_of_others_are_not_lost_where_there_are_no_receipts() {
         drop(helpers[3].stdin.take());
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(3));
         assert_eq!(process.wait().unwrap().code(), Some(3));
-        // A zombie's event may be handed out while it is registered.
+        // The call that registers a zombie may return its event.
         let process = Process::open(helpers[3].id()).unwrap();
         assert_eq!(process.wait().unwrap().code(), Some(3));
     });
 }
 
-/// On OpenBSD, a program that has pledged not to read the process table is ended when it does.
+/// OpenBSD ends a program that reads the process table after it has pledged not to.
 #[test]
 fn child_is_waited_for_without_the_process_table() {
-    if !plays("openbsd") {
+    if !emulates("openbsd") {
         return;
     }
-    alone(|| {
-        with_habit("pledged");
+    in_subprocess(|| {
+        add_quirk("pledged");
         let mut child = helper("wait 7");
         assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
         let output = helper_command("write 1000 7").output_timeout(LONG).unwrap();
@@ -128,12 +135,12 @@ fn child_is_waited_for_without_the_process_table() {
 }
 
 #[test]
-fn child_that_exits_before_it_is_registered_needs_no_process_table() {
-    if !plays("openbsd") {
+fn child_that_exits_before_registration_needs_no_process_table() {
+    if !emulates("openbsd") {
         return;
     }
-    alone(|| {
-        with_habit("pledged,late");
+    in_subprocess(|| {
+        add_quirk("pledged,late");
         let mut child = helper("wait 7");
         assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(7));
         let output = helper_command("write 1000 7").output_timeout(LONG).unwrap();
@@ -142,9 +149,9 @@ fn child_that_exits_before_it_is_registered_needs_no_process_table() {
 }
 
 #[test]
-fn a_sandbox_that_denies_the_null_signal_is_no_failure() {
-    alone(|| {
-        with_habit("capsicum");
+fn denied_null_signal() {
+    in_subprocess(|| {
+        add_quirk("capsicum");
         let mut child = helper("wait 7");
         let process = Process::open(child.id()).unwrap();
         assert_eq!(process.backend(), Backend::Kqueue);
@@ -159,11 +166,11 @@ fn a_sandbox_that_denies_the_null_signal_is_no_failure() {
 }
 
 #[test]
-fn an_exit_that_falls_into_the_registration() {
-    alone(|| {
-        with_habit("in-flux");
-        if !plays("freebsd") {
-            return; // Only that kernel loses it.
+fn exit_during_registration() {
+    in_subprocess(|| {
+        add_quirk("in-flux");
+        if !emulates("freebsd") {
+            return; // Only FreeBSD's kernel loses the event.
         }
         let mut grandchild = Grandchild::new("wait 7");
         grandchild.end();
@@ -176,11 +183,11 @@ fn an_exit_that_falls_into_the_registration() {
     });
 }
 
-/// By Apple's kernel not at all, while the tracer has not reaped it. Many short waits
-/// count as a long one.
+/// Apple's kernel does not report the exit until the tracer has reaped the process, so the wait has
+/// to check from time to time. The time of short waits must add up for that.
 #[test]
-fn the_exit_of_a_traced_process_is_found() {
-    let end_of_all = Instant::now() + LONG;
+fn exit_of_a_traced_process_is_found() {
+    let deadline = Instant::now() + LONG;
     let mut grandchild = Grandchild::new("wait 7");
     let pid = grandchild.pid;
     let process = Process::open(pid).unwrap();
@@ -188,7 +195,7 @@ fn the_exit_of_a_traced_process_is_found() {
     let (mut set, mut untimed_set) = (WaitSet::new(), WaitSet::new());
     set.insert(pid).unwrap();
     untimed_set.insert(pid).unwrap();
-    let mut tracer = Told::new(&format!("trace {pid}"));
+    let mut tracer = Controller::new(&format!("trace {pid}"));
     assert_eq!(tracer.answer(), "traced");
     grandchild.end();
     let short = Duration::from_millis(5);
@@ -196,14 +203,14 @@ fn the_exit_of_a_traced_process_is_found() {
         if let Some(exit) = process.wait_timeout(short).unwrap() {
             break exit;
         }
-        assert!(Instant::now() < end_of_all);
+        assert!(Instant::now() < deadline);
     };
     assert_eq!(exit.code(), Some(7));
     let (_, exit) = loop {
         if let Some(found) = set.wait(Some(short)).unwrap() {
             break found;
         }
-        assert!(Instant::now() < end_of_all);
+        assert!(Instant::now() < deadline);
     };
     assert_eq!(exit.code(), Some(7));
     assert_eq!(untimed.wait().unwrap().code(), Some(7));
@@ -212,14 +219,14 @@ fn the_exit_of_a_traced_process_is_found() {
 }
 
 #[test]
-fn the_exit_of_a_traced_process_is_awaited() {
-    for on in [On::TokioOfOneThread, On::AsyncIo] {
+fn exit_of_a_traced_process_is_awaited() {
+    for runtime in [AsyncRuntime::TokioCurrentThread, AsyncRuntime::AsyncIo] {
         let mut grandchild = Grandchild::new("wait 7");
         let process = Process::open(grandchild.pid).unwrap();
-        let mut tracer = Told::new(&format!("trace {}", grandchild.pid));
+        let mut tracer = Controller::new(&format!("trace {}", grandchild.pid));
         assert_eq!(tracer.answer(), "traced");
-        let exit = on.block_on(async {
-            let mut wait = on.wait(&process);
+        let exit = runtime.block_on(async {
+            let mut wait = runtime.wait(&process);
             assert!(poll_once(&mut wait).await.is_none());
             grandchild.end();
             wait.await.unwrap()
@@ -230,27 +237,26 @@ fn the_exit_of_a_traced_process_is_awaited() {
 }
 
 #[test]
-fn the_exit_of_a_traced_process_that_has_been_reaped() {
+fn exit_of_a_traced_process_that_was_reaped() {
     let mut grandchild = Grandchild::new("wait 7");
     let process = Process::open(grandchild.pid).unwrap();
-    let mut tracer = Told::new(&format!("trace {}", grandchild.pid));
+    let mut tracer = Controller::new(&format!("trace {}", grandchild.pid));
     assert_eq!(tracer.answer(), "traced");
     grandchild.end();
     while wait_pid(grandchild.pid, Some(SHORT)).unwrap().is_none() {}
-    // Now it is withheld, and told when the tracer lets go.
-    assert!(!plays("apple") || process.try_wait().unwrap().is_none());
+    // Apple's kernel reports the exit after the tracer has reaped the process.
     tracer.end();
     grandchild.reap();
     assert_eq!(process.wait().unwrap().code(), Some(7));
 }
 
 #[test]
-fn an_exit_after_many_looks_has_its_status() {
+fn exit_after_many_checks_has_its_status() {
     let mut child = helper("wait 7");
     let process = Process::open(child.id()).unwrap();
     let mut set = WaitSet::new();
     set.insert(child.id()).unwrap();
-    // Beyond the time after which Apple's kernel is not trusted.
+    // Wait longer than the interval of the checks for exits that Apple's kernel does not report.
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(2_500) {
         assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
@@ -262,34 +268,43 @@ fn an_exit_after_many_looks_has_its_status() {
 }
 
 #[test]
-fn a_strangers_process() {
-    let Some(mut waiter) = stranger("a_strangers_process") else {
+fn process_of_another_user() {
+    let Some(mut waiter) = waiter_as_other_user("process_of_another_user") else {
         return;
     };
     let mut grandchild = Grandchild::new("wait 7");
-    let backend = waiter.ask(&format!("open {}", grandchild.pid));
-    assert_eq!(backend, if plays("netbsd") { "polling" } else { "kqueue" });
+    let backend = waiter.request(&format!("open {}", grandchild.pid));
+    assert_eq!(
+        backend,
+        if emulates("netbsd") {
+            "polling"
+        } else {
+            "kqueue"
+        }
+    );
     grandchild.end();
-    // Or Linux shows its code to nobody.
+    // Linux, on which the emulation runs, does not show the exit code of another user's zombie.
     grandchild.reap();
-    let told = match plays("apple") || plays("netbsd") {
-        true => "exited, status unknown",
-        false => "exited with code 7",
+    let answer = if emulates("apple") || emulates("netbsd") {
+        "exited, status unknown"
+    } else {
+        "exited with code 7"
     };
-    assert_eq!(waiter.ask("wait"), told);
+    assert_eq!(waiter.request("wait"), answer);
 }
 
-/// No kqueue is inherited: its number is free in the child, or another file's.
+/// A forked child does not inherit a kqueue: its descriptor is unused in the child, or refers to
+/// another file.
 #[test]
-fn a_forked_child_polls() {
-    alone(|| {
+fn forked_child_polls() {
+    in_subprocess(|| {
         let mut child = helper("wait 7");
         let pid = child.id();
         let process = Process::open(pid).unwrap();
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
-        let number = process.as_event_fd().unwrap().as_raw_fd();
-        // SAFETY: there is no other thread.
+        let raw_fd = process.as_event_fd().unwrap().as_raw_fd();
+        // SAFETY: the subprocess runs only this test, so no other thread can hold a lock.
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => {
                 let status = waitpid(child, None).unwrap();
@@ -299,16 +314,17 @@ fn a_forked_child_polls() {
                 );
             }
             ForkResult::Child => {
-                // SAFETY: in this model the number is still open, and nobody else closes it.
-                unsafe { nix::libc::close(number) };
+                // SAFETY: the emulated kqueue is inherited, and the crate does not close it in a
+                // forked child.
+                unsafe { nix::libc::close(raw_fd) };
                 let file = File::open("/dev/null").unwrap();
-                assert_eq!(file.as_raw_fd(), number);
+                assert_eq!(file.as_raw_fd(), raw_fd);
                 assert!(process.as_event_fd().is_none());
                 assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
                 assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
                 assert_eq!(process.backend(), Backend::Polling);
                 drop((process, set));
-                assert_eq!((&file).read(&mut [0]).unwrap(), 0, "closed");
+                assert_eq!((&file).read(&mut [0]).unwrap(), 0, "the file was closed");
                 std::process::exit(0);
             }
         }
@@ -316,4 +332,46 @@ fn a_forked_child_polls() {
         assert_eq!(process.wait().unwrap().code(), Some(7));
         assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(7));
     });
+}
+
+/// Without a kqueue, all members are polled.
+#[test]
+fn set_without_a_kqueue_does_not_spin() {
+    in_subprocess(|| {
+        let mut child = helper("ignore-stdin");
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        let mut set = WaitSet::new();
+        set.insert(child.id()).unwrap();
+        let timeout = Duration::from_millis(500);
+        for _ in 0..2 {
+            let (start, cpu) = (Instant::now(), common::thread_cpu_time());
+            assert_eq!(set.wait(Some(timeout)).unwrap(), None);
+            let cpu = common::thread_cpu_time() - cpu;
+            assert!(cpu < start.elapsed() / 2, "it spins: {cpu:?}");
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        child.kill().unwrap();
+        let (_, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+        assert!(matches!(exit.signal(), Some(9) | None));
+    });
+}
+
+/// One thread takes the event from the kqueue. Another one, which finds the process reaped before
+/// the first has recorded the event, must not record that its status is unknown.
+#[test]
+fn status_is_known_to_all_threads_if_the_process_is_reaped_at_once() {
+    for _ in 0..200 {
+        let mut child = helper("wait 7");
+        let process = Process::open(child.id()).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| while process.try_wait().unwrap().is_none() {});
+            }
+            scope.spawn(|| process.wait().unwrap());
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        });
+        assert_eq!(process.wait().unwrap().code(), Some(7));
+    }
 }

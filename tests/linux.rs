@@ -1,11 +1,12 @@
-//! What only Linux has: pidfds and what can be amiss with them, threads with
-//! ids, `/proc`.
+//! Tests that only Linux needs: pidfds, thread ids, `/proc`.
 
 #![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 
 mod common;
 
-use common::{Grandchild, LONG, SHORT, alone, fork_with, has_pidfd, held, helper, ready_helper};
+use common::{
+    Grandchild, LONG, SHORT, fork_with, has_pidfd, helper, in_subprocess, open_by_all, ready_helper,
+};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     signal::{SigHandler, Signal, kill},
@@ -30,16 +31,16 @@ use std::{
 };
 
 #[test]
-fn the_event_backend_is_a_pidfd() {
+fn event_backend_is_pidfd() {
     let process = Process::open(std::process::id()).unwrap();
     match process.fallback_cause() {
         None => assert_eq!(process.backend(), Backend::PidFd),
-        Some(cause) => common::skip("the_event_backend_is_a_pidfd", &cause.to_string()),
+        Some(cause) => common::skip("event_backend_is_pidfd", &cause.to_string()),
     }
 }
 
 #[test]
-fn a_threads_id_is_no_processs() {
+fn thread_id_is_not_found() {
     let (send, receive) = mpsc::channel();
     let (stop, stopped) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
@@ -47,7 +48,10 @@ fn a_threads_id_is_no_processs() {
         let _ = stopped.recv();
     });
     let tid = receive.recv().unwrap();
-    assert!(fs::exists(format!("/proc/{tid}")).unwrap(), "as any pid's");
+    assert!(
+        fs::exists(format!("/proc/{tid}")).unwrap(),
+        "/proc shows threads too"
+    );
     let not_found = |error| matches!(error, Error::NotFound { pid } if pid == tid);
     assert!(not_found(wait_pid(tid, None).unwrap_err()));
     assert!(not_found(wait_pid(tid, Some(Duration::ZERO)).unwrap_err()));
@@ -63,9 +67,9 @@ fn a_threads_id_is_no_processs() {
 }
 
 #[test]
-fn a_dead_first_thread_is_no_exit() {
-    let mut child = ready_helper("dead-leader 5", "dead");
-    let processes = held(child.id());
+fn exited_main_thread_is_not_an_exit() {
+    let mut child = ready_helper("exited-main-thread 5", "exited");
+    let processes = open_by_all(child.id());
     assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None);
     for process in &processes {
         assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "{process:?}");
@@ -76,26 +80,26 @@ fn a_dead_first_thread_is_no_exit() {
     }
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let pid = Pid::from_child(&child);
-    let told = waitid(WaitId::Pid(pid), options).unwrap().unwrap();
-    if told.exit_status() == Some(5) {
+    let exit = waitid(WaitId::Pid(pid), options).unwrap().unwrap();
+    if exit.exit_status() == Some(5) {
         for process in &processes {
             assert_eq!(process.wait().unwrap().code(), Some(5), "{process:?}");
         }
     } else {
-        // So do Linux before 5.17 and gVisor.
-        let lacking = "the kernel tells the first thread's status until the process is reaped";
-        common::skip("a_dead_first_thread_is_no_exit", lacking);
+        // Linux before 5.17 and gVisor report the status of the main thread.
+        let needed = "a kernel that reports the status of the process before it is reaped";
+        common::skip("exited_main_thread_is_not_an_exit", needed);
     }
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
 #[test]
-fn a_strangers_dead_first_thread() {
-    let mut grandchild = Grandchild::new("dead-leader 5");
+fn non_child_with_exited_main_thread() {
+    let mut grandchild = Grandchild::new("exited-main-thread 5");
     assert_eq!(wait_pid(grandchild.pid, Some(SHORT)).unwrap(), None);
     grandchild.end();
-    // While it is a zombie, and once it was reaped.
-    let processes = held(grandchild.pid);
+    // First the grandchild is a zombie, and below it is reaped.
+    let processes = open_by_all(grandchild.pid);
     for process in &processes {
         let exit = process.wait().unwrap();
         assert!(matches!(exit.code(), Some(5) | None), "{exit:?}");
@@ -107,12 +111,12 @@ fn a_strangers_dead_first_thread() {
 }
 
 #[test]
-fn a_name_like_the_fields_behind_it() {
+fn comm_that_looks_like_stat_fields() {
     for name in [") Z 1 2 3", "a b", "(x\n)", ") S 1\n2 3"] {
         let mut child = ready_helper(&format!("named {name}"), "named");
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         assert!(stat.contains(name), "{stat:?}");
-        let processes = held(child.id());
+        let processes = open_by_all(child.id());
         for process in &processes {
             assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "{process:?}");
         }
@@ -125,47 +129,47 @@ fn a_name_like_the_fields_behind_it() {
 }
 
 #[test]
-fn a_reaped_strangers_status() {
-    // Linux 6.15 and later tell it to whoever had a pidfd before.
+fn status_of_reaped_non_child() {
+    // Linux 6.15 and later report the status through a pidfd that was opened before.
     let mut grandchild = Grandchild::new("wait 7");
     let process = Process::open(grandchild.pid).unwrap();
     grandchild.end();
     grandchild.reap();
     let exit = process.wait().unwrap();
-    if process.backend() == Backend::PidFd && common::kernel() >= (6, 15) {
+    if process.backend() == Backend::PidFd && common::kernel_version() >= (6, 15) {
         assert_eq!(exit.code(), Some(7));
     } else {
         assert_eq!(exit.status(), None);
     }
 }
 
-/// Of a process that was reaped the kernel keeps what its first thread ended by, without
-/// the flag of another one's core dump.
+/// After a process was reaped, the kernel reports what its main thread exited by. That lacks the
+/// core dump flag if another thread dumped core.
 #[test]
-fn a_core_dump_of_another_thread() {
+fn core_dump_of_another_thread() {
     let directory = std::env::temp_dir().join(format!("procwait-core-{}", std::process::id()));
     fs::create_dir(&directory).unwrap();
-    let mut command = common::helper_command("abort-elsewhere");
+    let mut command = common::helper_command("abort-in-thread");
     let mut child = common::spawn(command.current_dir(&directory));
-    let mut held = held(child.id());
+    let processes = open_by_all(child.id());
     drop(child.stdin.take());
     let status = child.wait().unwrap();
     fs::remove_dir_all(&directory).unwrap();
-    for process in &mut held {
+    for process in &processes {
         let exit = process.wait().unwrap();
         assert!(
-            exit.status().is_none_or(|told| told == status),
+            exit.status().is_none_or(|reported| reported == status),
             "{exit:?} for {status}"
         );
         assert!(matches!(exit.signal(), Some(6) | None), "{exit:?}");
     }
     if !status.core_dumped() {
-        common::skip("a_core_dump_of_another_thread", "this system dumps no core");
+        common::skip("core_dump_of_another_thread", "a system that dumps core");
     }
 }
 
 #[test]
-fn the_descriptor_is_for_reactors_and_not_for_children() {
+fn event_fd_is_pollable_and_cloexec() {
     let mut child = helper("wait 3");
     let process = Process::open(child.id()).unwrap();
     let Some(fd) = process.as_event_fd() else {
@@ -185,12 +189,12 @@ fn the_descriptor_is_for_reactors_and_not_for_children() {
 }
 
 #[test]
-fn without_descriptors_it_polls() {
-    alone(|| {
+fn polls_without_descriptors() {
+    in_subprocess(|| {
         let had_pidfd = has_pidfd();
         let mut child = helper("wait 7");
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        // Not below what is open, which makes no difference to what follows.
+        // This prevents opening descriptors, and does not affect those that are open.
         setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
         assert_eq!(
             fs::File::open("/proc/self/stat")
@@ -218,7 +222,7 @@ fn without_descriptors_it_polls() {
         assert_eq!(wait_pid(child.id(), None).unwrap().unwrap().code(), Some(7));
         child.wait().unwrap();
 
-        // Nothing of it is remembered.
+        // The failure is not cached.
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
         assert_eq!(has_pidfd(), had_pidfd);
     });
@@ -226,75 +230,42 @@ fn without_descriptors_it_polls() {
 
 #[test]
 fn no_descriptor_is_left_open() {
-    alone(|| {
-        let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+    in_subprocess(|| {
+        let count_open = || fs::read_dir("/proc/self/fd").unwrap().count();
         let live = helper("wait 0");
         let mut zombie = helper("exit 0");
         wait_pid(zombie.id(), None).unwrap();
-        let before = open();
+        let before = count_open();
         for _ in 0..5_000 {
             let timeout = Some(Duration::from_nanos(1));
             assert_eq!(wait_pid(live.id(), timeout).unwrap(), None);
             Process::open(zombie.id()).unwrap().wait().unwrap();
         }
-        for process in &held(zombie.id()) {
+        for process in &open_by_all(zombie.id()) {
             process.wait().unwrap();
         }
-        assert_eq!(open(), before);
+        assert_eq!(count_open(), before);
         zombie.wait().unwrap();
     });
 }
 
-/// What waits by a pidfd that somebody else has closed, in a program where the number is
-/// another file's by now, or nobody's.
+/// The wait continues by polling, and does not close the descriptor, which may be another file's by
+/// then.
 #[test]
 #[allow(unsafe_code)]
-fn the_pidfd_that_has_its_number_now_is_not_signalled() {
-    let test = "the_pidfd_that_has_its_number_now_is_not_signalled";
+fn pidfd_closed_by_other_code() {
     if !has_pidfd() {
-        return common::skip(test, "pidfd");
+        return common::skip("pidfd_closed_by_other_code", "pidfd");
     }
-    alone(|| {
-        for is_noticed_before in [false, true] {
-            let (mut child, other) = (helper("ignore-stdin"), helper("ignore-stdin"));
-            let process = Process::open(child.id()).unwrap();
-            let number = process.as_event_fd().unwrap().as_raw_fd();
-            // SAFETY: not in the least; it is the mistake that is tested.
-            drop(unsafe { OwnedFd::from_raw_fd(number) });
-            if is_noticed_before {
-                assert_eq!(process.try_wait().unwrap(), None);
-            }
-            // Polling may have taken it.
-            let others: Vec<_> = (0..3).map(|_| Process::open(other.id()).unwrap()).collect();
-            let numbers = others
-                .iter()
-                .map(|it| it.as_event_fd().unwrap().as_raw_fd());
-            assert!(is_noticed_before || numbers.into_iter().any(|it| it == number));
-            process.kill().unwrap();
-            assert_eq!(child.wait().unwrap().signal(), Some(9));
-            assert_eq!(others[0].wait_timeout(SHORT).unwrap(), None);
-            drop(process);
-            assert_eq!(others[0].wait_timeout(SHORT).unwrap(), None);
-        }
-    });
-}
-
-/// As above.
-#[test]
-#[allow(unsafe_code)]
-fn a_descriptor_closed_behind_its_back() {
-    if !has_pidfd() {
-        return common::skip("a_descriptor_closed_behind_its_back", "pidfd");
-    }
-    alone(|| {
+    in_subprocess(|| {
         for is_reused in [false, true] {
             let child = helper("ignore-stdin");
             let close = |process: &Process| {
-                let number = process.as_event_fd().unwrap().as_raw_fd();
-                // SAFETY: not in the least; it is the mistake that is tested.
-                drop(unsafe { OwnedFd::from_raw_fd(number) });
+                let raw_fd = process.as_event_fd().unwrap().as_raw_fd();
+                // SAFETY: this is unsound. The test is about this mistake.
+                drop(unsafe { OwnedFd::from_raw_fd(raw_fd) });
                 let file = is_reused.then(|| fs::File::open("/dev/zero").unwrap());
-                assert!(file.as_ref().is_none_or(|file| file.as_raw_fd() == number));
+                assert!(file.as_ref().is_none_or(|file| file.as_raw_fd() == raw_fd));
                 file
             };
             let process = Process::open(child.id()).unwrap();
@@ -325,8 +296,56 @@ fn a_descriptor_closed_behind_its_back() {
     });
 }
 
-/// As `clone` makes them, with another signal for their end than `SIGCHLD` or none. The
-/// kernel does not count them among a parent's children unless it is asked.
+/// A polled process keeps its `/proc/PID/stat` open. If other code closes that, the number can become
+/// that of another process's file, or of another file.
+#[test]
+#[allow(unsafe_code)]
+fn stat_file_closed_by_other_code() {
+    in_subprocess(|| {
+        let mut child = helper("wait 3");
+        let stat = format!("/proc/{}/stat", child.id());
+        let open_and_close = || {
+            let process = Process::open_with(child.id(), Backend::Polling).unwrap();
+            let is_stat = |raw_fd: &i32| {
+                let link = fs::read_link(format!("/proc/self/fd/{raw_fd}"));
+                link.is_ok_and(|link| link.to_str() == Some(&*stat))
+            };
+            let raw_fd = (3..100).find(is_stat).unwrap();
+            // SAFETY: this is unsound. The test is about this mistake.
+            drop(unsafe { OwnedFd::from_raw_fd(raw_fd) });
+            (process, raw_fd)
+        };
+
+        let (process, raw_fd) = open_and_close();
+        let mut other_child = helper("wait 7");
+        drop(other_child.stdin.take());
+        common::exit_of(other_child.id());
+        let other = Process::open_with(other_child.id(), Backend::Polling).unwrap();
+        let link = fs::read_link(format!("/proc/self/fd/{raw_fd}")).unwrap();
+        assert!(link.ends_with(format!("{}/stat", other_child.id())));
+        assert_eq!(
+            process.try_wait().unwrap(),
+            None,
+            "the other process has exited"
+        );
+        assert!(process.send_signal(0).unwrap());
+        assert_eq!(other.try_wait().unwrap().unwrap().code(), Some(7));
+
+        let (process_with_pipe, raw_fd) = open_and_close();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        assert_eq!(reader.as_raw_fd(), raw_fd);
+        assert_eq!(process_with_pipe.try_wait().unwrap(), None);
+        drop(child.stdin.take());
+        assert_eq!(process.wait().unwrap().code(), Some(3));
+        assert_eq!(process_with_pipe.wait().unwrap().code(), Some(3));
+        drop((process, process_with_pipe));
+        rustix::io::write(&writer, b"x").unwrap();
+        assert_eq!(rustix::io::read(&reader, &mut [0]), Ok(1));
+    });
+}
+
+/// `clone` can create children whose exit signal is not `SIGCHLD`. `waitid` does not find them
+/// without `__WALL` or `__WCLONE`: see waitpid(2).
 #[test]
 #[allow(unsafe_code)]
 fn children_with_another_exit_signal_without_proc() {
@@ -335,17 +354,17 @@ fn children_with_another_exit_signal_without_proc() {
         // SAFETY: ignoring a signal runs no handler.
         unsafe { nix::sys::signal::signal(Signal::SIGUSR1, SigHandler::SigIgn) }.unwrap();
         for signal in [0, nix::libc::SIGUSR1] {
-            // SAFETY: the child only waits and ends.
+            // SAFETY: the child only calls `pause`, which is async-signal-safe.
             let pid = unsafe { fork_with(signal) };
             if pid == 0 {
                 loop {
-                    // SAFETY: as above.
+                    // SAFETY: `pause` has no arguments.
                     unsafe { nix::libc::pause() };
                 }
             }
             assert!(pid > 0);
             let child = pid as u32;
-            let mut processes = held(child);
+            let mut processes = open_by_all(child);
             processes.push(Process::open_with(child, Backend::Polling).unwrap());
             assert_eq!(wait_pid(child, Some(SHORT)).unwrap(), None);
             for process in &processes {
@@ -356,7 +375,7 @@ fn children_with_another_exit_signal_without_proc() {
             let exit = wait_pid(child, Some(LONG)).unwrap().unwrap();
             assert_eq!(exit.signal(), Some(9));
             for process in &processes {
-                let exit = process.wait_timeout(LONG).unwrap().expect("is seen");
+                let exit = process.wait_timeout(LONG).unwrap().expect("has exited");
                 assert_eq!(exit.signal(), Some(9), "{process:?}");
             }
             waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();

@@ -1,4 +1,4 @@
-//! `wait_pid` does not use the heap, nor do reads of output but for the output itself.
+//! Tests that `wait_pid` does not allocate, and that reading output allocates only for the output.
 
 #![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 #![allow(unsafe_code)]
@@ -14,18 +14,18 @@ use std::{
 };
 
 thread_local! {
-    /// Of this thread, as others of the test harness allocate at will.
+    /// The allocations of this thread. The threads of the test harness allocate as well.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-// SAFETY: the system's allocator does the work; counting touches only a thread
-// local that needs no allocation and no destructor.
+// SAFETY: `System` allocates. The counter is a thread local that needs neither an allocation nor a
+// destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller guarantees what `System` requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -38,15 +38,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-fn assert_no_allocation<T>(what: &str, body: impl FnOnce() -> T) -> T {
+fn assert_no_allocation<T>(case: &str, body: impl FnOnce() -> T) -> T {
     let before = ALLOCATIONS.get();
-    let answer = body();
-    assert_eq!(ALLOCATIONS.get() - before, 0, "{what}");
-    answer
+    let result = body();
+    assert_eq!(ALLOCATIONS.get() - before, 0, "{case}");
+    result
 }
 
 #[test]
-fn the_counter_counts() {
+fn allocations_are_counted() {
     let before = ALLOCATIONS.get();
     drop(std::hint::black_box(Box::new(1)));
     assert_eq!(ALLOCATIONS.get() - before, 1);
@@ -56,21 +56,21 @@ fn the_counter_counts() {
 fn wait_pid_does_not_allocate() {
     let mut child = helper("wait 3");
     let pid = child.id();
-    let wait = |what, timeout| assert_no_allocation(what, || wait_pid(pid, timeout).unwrap());
-    assert_eq!(wait("a look at a live child", Some(Duration::ZERO)), None);
-    assert_eq!(wait("a live child", Some(SHORT)), None);
+    let wait = |case, timeout| assert_no_allocation(case, || wait_pid(pid, timeout).unwrap());
+    assert_eq!(wait("check of a running child", Some(Duration::ZERO)), None);
+    assert_eq!(wait("running child", Some(SHORT)), None);
     drop(child.stdin.take());
-    assert_eq!(wait("a child", None).unwrap().code(), Some(3));
-    assert_eq!(wait("an exited child", None).unwrap().code(), Some(3));
+    assert_eq!(wait("child that exits", None).unwrap().code(), Some(3));
+    assert_eq!(wait("exited child", None).unwrap().code(), Some(3));
     child.wait().unwrap();
 
     let mut grandchild = Grandchild::new("wait 3");
     let pid = grandchild.pid;
-    let wait = |what, timeout| assert_no_allocation(what, || wait_pid(pid, timeout).unwrap());
-    assert_eq!(wait("a live stranger", Some(SHORT)), None);
+    let wait = |case, timeout| assert_no_allocation(case, || wait_pid(pid, timeout).unwrap());
+    assert_eq!(wait("running non-child", Some(SHORT)), None);
     grandchild.end();
-    let exit = wait("a stranger's zombie", None).unwrap();
-    let code = common::codes_are_shown("wait_pid_does_not_allocate").then_some(3);
+    let exit = wait("zombie of another parent", None).unwrap();
+    let code = common::proc_shows_exit_codes("wait_pid_does_not_allocate").then_some(3);
     assert_eq!(exit.code(), code);
 }
 
@@ -81,15 +81,15 @@ fn output_allocates_nothing_but_the_output() {
     captured.stdout.reserve(200_000);
     captured.stderr.reserve(200_000);
     let read = || child.output_timeout(&mut captured, LONG).unwrap();
-    let status = assert_no_allocation("a child that writes", read);
+    let status = assert_no_allocation("output that fits", read);
     assert_eq!(status.unwrap().code(), Some(3));
     assert_eq!(captured.stdout.len() + captured.stderr.len(), 200_000);
 
     let mut child = piped("count");
-    let mut nothing = Captured::with_limit(0);
-    while nothing.discarded() == 0 {
-        let read = || child.output_timeout(&mut nothing, SHORT).unwrap();
-        assert_eq!(assert_no_allocation("what is discarded", read), None);
+    let mut discarding = Captured::with_limit(0);
+    while discarding.discarded() == 0 {
+        let read = || child.output_timeout(&mut discarding, SHORT).unwrap();
+        assert_eq!(assert_no_allocation("discarded output", read), None);
     }
     child.kill().unwrap();
 }

@@ -1,13 +1,13 @@
-//! Output within a deadline, on every OS.
+//! Tests of reading output with a deadline, on every OS.
 //!
-//! Who looks for the end of a pipe is alone in his process: a child that another test spawns
-//! holds a copy of it between its fork and its exec.
+//! A test that expects the end of a pipe runs in a subprocess. Otherwise, a child that another test
+//! spawns would keep the pipe open between its `fork` and `execve`.
 
 mod common;
 
 use common::{
-    LONG, SHORT, alone, exit_of, helper_command,
-    output::{FULL, Left, assert_counts, pattern, piped},
+    LONG, SHORT, exit_of, helper_command, in_subprocess,
+    output::{BackgroundProcess, LEN, assert_consecutive_numbers, pattern, piped},
     spawn,
 };
 use procwait::{Captured, ChildExt as _, CommandExt as _};
@@ -18,15 +18,15 @@ use std::{
 };
 
 #[test]
-fn it_reads_both_streams_until_the_exit_and_reaps() {
-    alone(|| {
+fn output_timeout_reads_both_streams_and_reaps() {
+    in_subprocess(|| {
         let mut child = piped("write 100000 3");
         let mut captured = Captured::default();
         let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
         assert_eq!(status.code(), Some(3));
-        assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr == pattern(b'e', FULL));
+        assert!(captured.stdout == pattern(b'o', LEN) && captured.stderr == pattern(b'e', LEN));
         assert_eq!(captured.discarded(), 0);
-        // Nobody else holds them.
+        // No other process has the pipes open, so both have ended.
         assert!(child.stdin.is_none() && child.stdout.is_none() && child.stderr.is_none());
         #[cfg(unix)]
         assert!(matches!(
@@ -34,10 +34,10 @@ fn it_reads_both_streams_until_the_exit_and_reaps() {
             Err(procwait::Error::NotFound { .. })
         ));
 
-        // And once more, of which nothing comes.
+        // A second call returns the same status and reads nothing.
         let again = child.output_timeout(&mut captured, LONG).unwrap();
         assert_eq!(again, Some(status));
-        assert_eq!(captured.stdout.len(), FULL);
+        assert_eq!(captured.stdout.len(), LEN);
     });
 }
 
@@ -47,8 +47,8 @@ fn streams_that_are_filled_in_turn() {
     let mut captured = Captured::default();
     let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
     assert!(status.success());
-    assert!(captured.stdout == pattern(b'o', FULL).repeat(20));
-    assert!(captured.stderr == pattern(b'e', FULL).repeat(20));
+    assert!(captured.stdout == pattern(b'o', LEN).repeat(20));
+    assert!(captured.stderr == pattern(b'e', LEN).repeat(20));
 }
 
 #[test]
@@ -57,14 +57,14 @@ fn one_stream_or_none() {
     let mut captured = Captured::default();
     let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(4));
-    assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr.is_empty());
+    assert!(captured.stdout == pattern(b'o', LEN) && captured.stderr.is_empty());
 
     let quiet = &mut helper_command("write 100000 4");
     let mut child = spawn(quiet.stdout(Stdio::null()).stderr(Stdio::piped()));
     let mut captured = Captured::default();
     let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(4));
-    assert!(captured.stdout.is_empty() && captured.stderr == pattern(b'e', FULL));
+    assert!(captured.stdout.is_empty() && captured.stderr == pattern(b'e', LEN));
 
     let mut child = spawn(quiet.stdout(Stdio::null()).stderr(Stdio::null()));
     let mut captured = Captured::default();
@@ -73,9 +73,9 @@ fn one_stream_or_none() {
 }
 
 #[test]
-fn what_is_in_a_full_pipe_at_the_exit_is_read() {
-    alone(|| {
-        // What fits on every system.
+fn full_pipe_is_read_after_the_exit() {
+    in_subprocess(|| {
+        // This much fits into a pipe on every system.
         const FITS: usize = 16 * 1024;
         for _ in 0..200 {
             let mut child = piped(&format!("write {FITS} 0"));
@@ -93,38 +93,38 @@ fn what_is_in_a_full_pipe_at_the_exit_is_read() {
 }
 
 #[test]
-fn nobody_waits_for_a_process_that_holds_the_pipe() {
-    let mut child = piped("leave ignore-stdin");
+fn grandchild_holding_pipe_does_not_block() {
+    let mut child = piped("spawn-and-exit ignore-stdin");
     let mut captured = Captured::default();
     let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(5));
-    let left = Left::by(&captured);
-    assert!(left.is_running());
+    let background = BackgroundProcess::started_by(&captured);
+    assert!(background.is_running());
     assert!(child.stdout.is_some() && child.stderr.is_some());
 }
 
 #[test]
-fn nobody_waits_for_a_process_that_floods_the_pipe() {
-    let mut child = piped("leave count");
+fn grandchild_flooding_pipe_does_not_block() {
+    let mut child = piped("spawn-and-exit count");
     let mut captured = Captured::default();
     let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(5));
-    let left = Left::by(&captured);
-    assert!(left.is_running());
+    let background = BackgroundProcess::started_by(&captured);
+    assert!(background.is_running());
 
-    // Another call reads what has come since, and once nobody holds the pipe, to its end.
+    // Further calls read the new output, and after the last writer has exited, up to the end.
     assert!(child.stdout.is_some());
-    left.0.kill().unwrap();
-    left.0.wait().unwrap();
+    background.0.kill().unwrap();
+    background.0.wait().unwrap();
     while child.stdout.is_some() || child.stderr.is_some() {
         let again = child.output_timeout(&mut captured, SHORT).unwrap();
         assert_eq!(again, Some(status));
     }
-    assert_counts(&captured.stderr);
+    assert_consecutive_numbers(&captured.stderr);
 }
 
 #[test]
-fn a_flood_does_not_outrun_the_deadline() {
+fn deadline_holds_under_constant_output() {
     let mut child = piped("count");
     let mut captured = Captured::with_limit(10);
     for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
@@ -143,38 +143,38 @@ fn a_flood_does_not_outrun_the_deadline() {
 }
 
 #[test]
-fn it_goes_on_where_it_stopped_after_the_kill_too() {
-    alone(|| {
+fn output_resumes_after_timeout_and_kill() {
+    in_subprocess(|| {
         let mut child = piped("count");
         let mut captured = Captured::default();
-        while captured.stdout.len() < FULL || captured.stderr.len() < FULL {
+        while captured.stdout.len() < LEN || captured.stderr.len() < LEN {
             assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
         }
         child.kill().unwrap();
         let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
         assert!(!status.success());
         assert!(child.stdout.is_none() && child.stderr.is_none());
-        assert_counts(&captured.stdout);
-        assert_counts(&captured.stderr);
+        assert_consecutive_numbers(&captured.stdout);
+        assert_consecutive_numbers(&captured.stderr);
     });
 }
 
 #[test]
-fn beyond_the_limit_it_counts_and_the_child_goes_on() {
-    for limit in [0, 1, 1000, FULL - 1, FULL, FULL + 1, usize::MAX] {
+fn output_limit_discards_and_counts() {
+    for limit in [0, 1, 1000, LEN - 1, LEN, LEN + 1, usize::MAX] {
         let mut child = piped("write 100000 0");
         let mut captured = Captured::with_limit(limit);
         let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
         assert!(status.success());
-        let kept = limit.min(FULL);
-        assert!(captured.stdout == pattern(b'o', FULL)[..kept]);
-        assert!(captured.stderr == pattern(b'e', FULL)[..kept]);
-        assert_eq!(captured.discarded(), 2 * (FULL - kept) as u64);
+        let kept = limit.min(LEN);
+        assert!(captured.stdout == pattern(b'o', LEN)[..kept]);
+        assert!(captured.stderr == pattern(b'e', LEN)[..kept]);
+        assert_eq!(captured.discarded(), 2 * (LEN - kept) as u64);
     }
 }
 
 #[test]
-fn the_limit_is_on_what_is_there() {
+fn limit_applies_to_current_length() {
     let mut child = piped("count");
     let mut captured = Captured::with_limit(4);
     let mut taken = Vec::new();
@@ -183,21 +183,21 @@ fn the_limit_is_on_what_is_there() {
         assert!(captured.stdout.len() <= 4);
         taken.append(&mut captured.stdout);
     }
-    // One that was longer from the start grows no further.
+    // A buffer that is longer than the limit already does not grow.
     captured.stdout = b"longer".to_vec();
     assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
     assert_eq!(captured.stdout, b"longer");
 }
 
 #[test]
-fn a_command_is_run_to_its_end() {
+fn command_output() {
     let output = helper_command("write 100000 7")
         .output_timeout(LONG)
         .unwrap();
     assert_eq!(output.status.code(), Some(7));
     assert!(!output.timed_out);
-    assert!(output.stdout == pattern(b'o', FULL) && output.stderr == pattern(b'e', FULL));
-    // Its standard input is at its end.
+    assert!(output.stdout == pattern(b'o', LEN) && output.stderr == pattern(b'e', LEN));
+    // Standard input is empty, so the helper exits.
     let output = helper_command("wait 8")
         .output_timeout(Duration::MAX)
         .unwrap();
@@ -205,36 +205,36 @@ fn a_command_is_run_to_its_end() {
 }
 
 #[test]
-fn a_command_that_takes_too_long_is_killed() {
+fn command_is_killed_at_the_timeout() {
     for timeout in [Duration::ZERO, SHORT] {
         let start = Instant::now();
         let output = helper_command("count").output_timeout(timeout).unwrap();
         assert!(start.elapsed() >= timeout);
         assert!(output.timed_out && !output.status.success());
-        assert_counts(&output.stdout);
-        assert_counts(&output.stderr);
+        assert_consecutive_numbers(&output.stdout);
+        assert_consecutive_numbers(&output.stderr);
     }
 }
 
 #[test]
-fn a_command_that_leaves_others_behind() {
-    let output = helper_command("leave ignore-stdin")
+fn command_with_background_processes() {
+    let output = helper_command("spawn-and-exit ignore-stdin")
         .output_timeout(LONG)
         .unwrap();
     assert!(!output.timed_out);
     assert_eq!(output.status.code(), Some(5));
     let mut captured = Captured::default();
     captured.stdout = output.stdout;
-    assert!(Left::by(&captured).is_running());
+    assert!(BackgroundProcess::started_by(&captured).is_running());
 }
 
 #[test]
-fn a_program_that_is_not_there() {
-    let absent = || Command::new("./no-program-has-this-name");
-    let error = absent().output_timeout(LONG).unwrap_err();
+fn command_not_found() {
+    let command = || Command::new("./no-program-has-this-name");
+    let error = command().output_timeout(LONG).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert_eq!(
         error.raw_os_error(),
-        absent().output().unwrap_err().raw_os_error()
+        command().output().unwrap_err().raw_os_error()
     );
 }

@@ -1,12 +1,13 @@
-//! Streams that are no ordinary pipes: terminals, sockets, files, and pipes that others read.
+//! Tests of reading output from other streams than ordinary pipes: terminals, sockets, files, and
+//! pipes with another reader.
 
 #![cfg(unix)]
 
 mod common;
 
 use common::{
-    Helper, LONG, SHORT, alone, helper_command,
-    output::{FULL, pattern},
+    Helper, LONG, SHORT, helper_command, in_subprocess,
+    output::{LEN, assert_sleeps, pattern},
     spawn,
 };
 use procwait::{Captured, ChildExt as _, wait_pid};
@@ -22,40 +23,29 @@ use std::{
     time::Duration,
 };
 
-/// Spawns a command that writes to `theirs`, and whose `Child` holds `ours`.
+/// Spawns a command that writes to `child_end`, and puts `parent_end` into the `Child`.
 fn spawn_with_stdout(
     mut command: Command,
-    ours: impl Into<OwnedFd>,
-    theirs: impl Into<OwnedFd>,
+    parent_end: impl Into<OwnedFd>,
+    child_end: impl Into<OwnedFd>,
 ) -> Helper {
-    let mut child = spawn(command.stdout(theirs.into()).stderr(Stdio::null()));
-    child.stdout = Some(ChildStdout::from(ours.into()));
+    let mut child = spawn(command.stdout(child_end.into()).stderr(Stdio::null()));
+    child.stdout = Some(ChildStdout::from(parent_end.into()));
     child
 }
 
-/// A shell that waits for its input as long as the returned stream is open.
+/// A shell whose standard input is the other end of the returned stream.
 fn shell_with_input(script: &str) -> (Command, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (parent_end, child_end) = UnixStream::pair().unwrap();
     let mut shell = Command::new("sh");
-    shell.args(["-c", script]).stdin(OwnedFd::from(theirs));
-    (shell, ours)
-}
-
-/// The call times out, and uses less than half of a processor.
-#[track_caller]
-fn assert_sleeps(child: &mut Helper, captured: &mut Captured) {
-    let timeout = Duration::from_millis(300);
-    #[cfg(target_os = "linux")]
-    let cpu = common::cpu_time();
-    assert_eq!(child.output_timeout(captured, timeout).unwrap(), None);
-    #[cfg(target_os = "linux")]
-    assert!(common::cpu_time() - cpu < timeout / 2, "it spins");
+    shell.args(["-c", script]).stdin(OwnedFd::from(child_end));
+    (shell, parent_end)
 }
 
 #[cfg(target_os = "linux")]
 mod terminals {
     use super::*;
-    use common::output::Left;
+    use common::output::BackgroundProcess;
     use procwait::Process;
     use rustix::{
         event::{PollFd, PollFlags, poll},
@@ -65,7 +55,7 @@ mod terminals {
     };
     use std::os::{fd::BorrowedFd, unix::process::CommandExt as _};
 
-    /// Its master and its slave.
+    /// Opens the master and the slave of a terminal.
     fn terminal(test: &str) -> Option<(OwnedFd, OwnedFd)> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ends = openpt(flags).and_then(|master| {
@@ -77,40 +67,43 @@ mod terminals {
             .ok()
     }
 
-    /// More than the line discipline buffers, with a carriage return before each line feed.
-    const WRITTEN: usize = 9_000;
+    /// How much a child writes: more than the line discipline buffers.
+    const TERMINAL_LEN: usize = 9_000;
 
-    fn shown() -> Vec<u8> {
-        let lines = pattern(b'o', WRITTEN);
+    /// What the master reads then: the line discipline adds a carriage return before each line
+    /// feed.
+    fn terminal_output() -> Vec<u8> {
+        let lines = pattern(b'o', TERMINAL_LEN);
         let lines: Vec<_> = lines.split(|&byte| byte == b'\n').collect();
         lines.join(&b"\r\n"[..])
     }
 
     #[test]
-    fn terminal_held_by_another_process_is_read_completely() {
+    fn terminal_open_in_another_process_is_read_completely() {
         for _ in 0..30 {
             let Some((master, slave)) =
-                terminal("terminal_held_by_another_process_is_read_completely")
+                terminal("terminal_open_in_another_process_is_read_completely")
             else {
                 return;
             };
-            let held = slave.try_clone().unwrap();
-            let command = helper_command(&format!("write {WRITTEN} 3"));
+            let other_slave = slave.try_clone().unwrap();
+            let command = helper_command(&format!("write {TERMINAL_LEN} 3"));
             let mut child = spawn_with_stdout(command, master, slave);
             let mut captured = Captured::default();
             let status = child.output_timeout(&mut captured, LONG).unwrap();
             assert_eq!(status.unwrap().code(), Some(3));
-            assert_eq!(captured.stdout.len(), shown().len());
-            assert!(captured.stdout == shown());
+            assert_eq!(captured.stdout.len(), terminal_output().len());
+            assert!(captured.stdout == terminal_output());
             assert!(child.stdout.is_some());
-            drop(held);
+            drop(other_slave);
         }
     }
 
-    /// The first read takes all, so that the other stream has nothing, although it was polled.
+    /// Poll reports both streams as readable, but the read of the first one takes all of the
+    /// output. A blocking read of the second one would then wait for more.
     #[test]
-    fn one_terminal_in_place_of_both_streams_does_not_delay_the_deadline() {
-        let test = "one_terminal_in_place_of_both_streams_does_not_delay_the_deadline";
+    fn one_terminal_as_both_streams_does_not_delay_the_deadline() {
+        let test = "one_terminal_as_both_streams_does_not_delay_the_deadline";
         let Some((master, slave)) = terminal(test) else {
             return;
         };
@@ -118,7 +111,7 @@ mod terminals {
         let stderr = master.try_clone().unwrap();
         let mut child = spawn_with_stdout(command, master, slave);
         child.stderr = Some(stderr.into());
-        // A read that blocks would end when the child is killed.
+        // A blocking read ends when the child is killed, so that the test fails instead of hanging.
         let process = Process::open(child.id()).unwrap();
         let killer = thread::spawn(move || {
             if process.wait_timeout(LONG / 4).unwrap().is_none() {
@@ -159,12 +152,12 @@ mod terminals {
             let Some((master, slave)) = terminal(test) else {
                 return;
             };
-            // The terminal hangs up when the session leader exits, which the job must survive.
+            // The terminal hangs up when the session leader exits. The job must survive that.
             let script = "trap '' HUP; sleep 60 & echo \"<$!>\"; exec head -c 9000 /dev/zero";
             let mut command = Command::new("sh");
             command.args(["-c", script]);
             command.stdin(slave.try_clone().unwrap());
-            // SAFETY: it only makes system calls, and standard input is open.
+            // SAFETY: the closure only makes system calls, and descriptor 0 is open.
             unsafe {
                 command.pre_exec(|| {
                     setsid()?;
@@ -175,7 +168,7 @@ mod terminals {
             let mut captured = Captured::default();
             let status = child.output_timeout(&mut captured, LONG).unwrap();
             assert!(status.unwrap().success());
-            let job = Left::by(&captured);
+            let job = BackgroundProcess::started_by(&captured);
             assert!(job.is_running());
             let zeros = captured.stdout.iter().filter(|&&byte| byte == 0);
             assert_eq!(zeros.count(), 9_000);
@@ -185,7 +178,7 @@ mod terminals {
     #[test]
     fn terminal_that_hung_up_can_be_reopened_by_the_child() {
         let test = "terminal_that_hung_up_can_be_reopened_by_the_child";
-        alone(|| {
+        in_subprocess(|| {
             let Some((master, slave)) = terminal(test) else {
                 return;
             };
@@ -200,7 +193,7 @@ mod terminals {
             let mut child = spawn_with_stdout(command, master, slave);
             let mut captured = Captured::default();
             for expected in ["first\r\n", "first\r\nagain\r\n"] {
-                // Two events: the text, which is read, and the hang-up.
+                // The text and the hang-up are two events. Read the text first.
                 while captured.stdout.len() < expected.len() {
                     assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
                     assert!(child.stdout.is_some());
@@ -216,9 +209,9 @@ mod terminals {
                 assert_sleeps(&mut child, &mut captured);
                 assert_eq!(captured.stdout, expected.as_bytes());
                 assert!(child.stdout.is_some());
-                // It is read again without another call, too.
                 input.write_all(b"\n").unwrap();
             }
+            // A single call also notices that the child reopens the terminal.
             let status = child.output_timeout(&mut captured, LONG).unwrap();
             assert_eq!(status.unwrap().code(), Some(0));
             assert_eq!(captured.stdout, b"first\r\nagain\r\nagain\r\n");
@@ -228,7 +221,7 @@ mod terminals {
 
     #[test]
     fn exit_is_noticed_while_the_terminal_is_hung_up() {
-        alone(|| {
+        in_subprocess(|| {
             let Some((master, slave)) = terminal("exit_is_noticed_while_the_terminal_is_hung_up")
             else {
                 return;
@@ -249,9 +242,9 @@ mod terminals {
     }
 
     #[test]
-    fn terminal_that_is_reopened_again_and_again_is_no_error() {
-        let test = "terminal_that_is_reopened_again_and_again_is_no_error";
-        alone(|| {
+    fn repeatedly_reopened_terminal_is_not_an_error() {
+        let test = "repeatedly_reopened_terminal_is_not_an_error";
+        in_subprocess(|| {
             let Some((master, slave)) = terminal(test) else {
                 return;
             };
@@ -284,7 +277,7 @@ mod terminals {
         });
     }
 
-    /// None of the many signals is taken for the end of the output.
+    /// A system call that a signal interrupts must not be taken for the end of the output.
     #[test]
     #[allow(unsafe_code)]
     fn signals_do_not_cut_off_the_output_of_a_terminal() {
@@ -293,7 +286,7 @@ mod terminals {
             sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
         };
         extern "C" fn ignore(_: i32) {}
-        alone(|| {
+        in_subprocess(|| {
             let action = SigAction::new(
                 SigHandler::Handler(ignore),
                 SaFlags::empty(),
@@ -301,7 +294,7 @@ mod terminals {
             );
             // SAFETY: the handler does nothing.
             unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
-            let interval = |microseconds| {
+            let set_timer = |microseconds| {
                 let time = libc::timeval {
                     tv_sec: 0,
                     tv_usec: microseconds,
@@ -310,104 +303,107 @@ mod terminals {
                     it_interval: time,
                     it_value: time,
                 };
-                // SAFETY: the timer is borrowed for the call, and no old one is asked for.
+                // SAFETY: setitimer reads the timer, and does not write an old one to a null
+                // pointer.
                 unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
             };
-            for held in [false, true].repeat(50) {
+            for is_shared in [false, true].repeat(50) {
                 let test = "signals_do_not_cut_off_the_output_of_a_terminal";
                 let Some((master, slave)) = terminal(test) else {
                     return;
                 };
-                let held = held.then(|| slave.try_clone().unwrap());
-                let command = helper_command(&format!("write {WRITTEN} 3"));
+                let other_slave = is_shared.then(|| slave.try_clone().unwrap());
+                let command = helper_command(&format!("write {TERMINAL_LEN} 3"));
                 let mut child = spawn_with_stdout(command, master, slave);
                 let mut captured = Captured::default();
-                interval(50);
+                set_timer(50);
                 let status = child.output_timeout(&mut captured, LONG);
-                interval(0);
+                set_timer(0);
                 assert_eq!(status.unwrap().unwrap().code(), Some(3));
-                assert!(captured.stdout == shown());
-                assert_eq!(child.stdout.is_some(), held.is_some());
+                assert!(captured.stdout == terminal_output());
+                assert_eq!(child.stdout.is_some(), other_slave.is_some());
             }
         });
     }
 }
 
-fn connected(test: &str) -> Option<(TcpStream, TcpStream)> {
+/// Both ends of a TCP connection.
+fn tcp_connection(test: &str) -> Option<(TcpStream, TcpStream)> {
     let ends = TcpListener::bind("127.0.0.1:0").and_then(|listener| {
-        let theirs = TcpStream::connect(listener.local_addr()?)?;
-        Ok((listener.accept()?.0, theirs))
+        let child_end = TcpStream::connect(listener.local_addr()?)?;
+        Ok((listener.accept()?.0, child_end))
     });
     ends.inspect_err(|error| common::skip(test, &format!("a loopback interface: {error}")))
         .ok()
 }
 
-/// More than fits into the buffer of a receiver by default.
-const MUCH: usize = 1_000_000;
+/// How much a child writes: more than fits into the default receive buffer.
+const TCP_LEN: usize = 1_000_000;
 
-/// Waits for an exit that leaves much in the buffers, and for those systems where it does not
-/// fit into them, not for ever.
-fn exits_first(child: &Helper) {
+/// Waits for the exit, after which all of the output is in the buffers. Where the buffers are too
+/// small for it, the child does not exit before its output is read: then this times out.
+fn wait_for_exit_or_full_buffers(child: &Helper) {
     wait_pid(child.id(), Some(Duration::from_secs(2))).unwrap();
 }
 
 #[test]
 fn tcp_stream_is_read_to_its_end() {
-    alone(|| {
+    in_subprocess(|| {
         for _ in 0..10 {
-            let Some((ours, theirs)) = connected("tcp_stream_is_read_to_its_end") else {
+            let Some((parent_end, child_end)) = tcp_connection("tcp_stream_is_read_to_its_end")
+            else {
                 return;
             };
-            let command = helper_command(&format!("write {MUCH} 3"));
-            let mut child = spawn_with_stdout(command, ours, theirs);
-            exits_first(&child);
+            let command = helper_command(&format!("write {TCP_LEN} 3"));
+            let mut child = spawn_with_stdout(command, parent_end, child_end);
+            wait_for_exit_or_full_buffers(&child);
             let mut captured = Captured::default();
             let status = child.output_timeout(&mut captured, LONG).unwrap();
             assert_eq!(status.unwrap().code(), Some(3));
-            assert_eq!(captured.stdout.len(), MUCH);
-            assert!(captured.stdout == pattern(b'o', MUCH));
+            assert_eq!(captured.stdout.len(), TCP_LEN);
+            assert!(captured.stdout == pattern(b'o', TCP_LEN));
             assert!(child.stdout.is_none());
         }
     });
 }
 
 #[test]
-fn tcp_stream_held_by_another_process_is_read_completely() {
+fn tcp_stream_open_in_another_process_is_read_completely() {
     for _ in 0..5 {
-        let Some((ours, theirs)) =
-            connected("tcp_stream_held_by_another_process_is_read_completely")
+        let Some((parent_end, child_end)) =
+            tcp_connection("tcp_stream_open_in_another_process_is_read_completely")
         else {
             return;
         };
-        let held = theirs.try_clone().unwrap();
-        let command = helper_command(&format!("write {MUCH} 3"));
-        let mut child = spawn_with_stdout(command, ours, theirs);
-        exits_first(&child);
+        let other_end = child_end.try_clone().unwrap();
+        let command = helper_command(&format!("write {TCP_LEN} 3"));
+        let mut child = spawn_with_stdout(command, parent_end, child_end);
+        wait_for_exit_or_full_buffers(&child);
         let mut captured = Captured::default();
         let status = child.output_timeout(&mut captured, LONG).unwrap();
         assert_eq!(status.unwrap().code(), Some(3));
-        assert_eq!(captured.stdout.len(), MUCH);
-        assert!(captured.stdout == pattern(b'o', MUCH));
+        assert_eq!(captured.stdout.len(), TCP_LEN);
+        assert!(captured.stdout == pattern(b'o', TCP_LEN));
         assert!(child.stdout.is_some());
-        drop(held);
+        drop(other_end);
     }
 }
 
 #[test]
-fn another_process_that_keeps_writing_to_a_tcp_stream_is_not_waited_for() {
-    let Some((ours, theirs)) =
-        connected("another_process_that_keeps_writing_to_a_tcp_stream_is_not_waited_for")
+fn other_writers_of_a_tcp_stream_are_not_waited_for() {
+    let Some((parent_end, child_end)) =
+        tcp_connection("other_writers_of_a_tcp_stream_are_not_waited_for")
     else {
         return;
     };
-    let mut held = theirs.try_clone().unwrap();
-    let mut child = spawn_with_stdout(helper_command("exit 3"), ours, theirs);
+    let mut other_writer = child_end.try_clone().unwrap();
+    let mut child = spawn_with_stdout(helper_command("exit 3"), parent_end, child_end);
     let has_returned = AtomicBool::new(false);
     let mut captured = Captured::default();
     thread::scope(|scope| {
         scope.spawn(|| {
             while !has_returned.load(Ordering::Relaxed) {
-                held.write_all(b"x").unwrap();
+                other_writer.write_all(b"x").unwrap();
                 thread::sleep(Duration::from_millis(10));
             }
         });
@@ -418,31 +414,34 @@ fn another_process_that_keeps_writing_to_a_tcp_stream_is_not_waited_for() {
 }
 
 #[test]
-fn unix_socket_closed_with_unread_input_is_at_its_end() {
-    alone(|| {
-        for bytes in [0, 1000, FULL] {
-            let (mut ours, theirs) = UnixStream::pair().unwrap();
-            ours.write_all(b"never read").unwrap();
-            let command = helper_command(&format!("write {bytes} 3"));
-            let mut child = spawn_with_stdout(command, ours, theirs);
+fn unix_socket_closed_with_unread_input_is_at_eof() {
+    in_subprocess(|| {
+        for len in [0, 1000, LEN] {
+            let (mut parent_end, child_end) = UnixStream::pair().unwrap();
+            parent_end.write_all(b"never read").unwrap();
+            let command = helper_command(&format!("write {len} 3"));
+            let mut child = spawn_with_stdout(command, parent_end, child_end);
             let mut captured = Captured::default();
             let status = child.output_timeout(&mut captured, LONG).unwrap();
             assert_eq!(status.unwrap().code(), Some(3));
-            assert!(captured.stdout == pattern(b'o', bytes));
+            assert!(captured.stdout == pattern(b'o', len));
             assert!(child.stdout.is_none());
         }
     });
 }
 
-/// The reset discards what is under way.
+/// The child's end is closed with unread input, so the connection is reset. A reset discards output
+/// that was not read yet.
 #[test]
 fn reset_of_a_tcp_connection_is_an_error() {
-    alone(|| {
-        let Some((mut ours, theirs)) = connected("reset_of_a_tcp_connection_is_an_error") else {
+    in_subprocess(|| {
+        let Some((mut parent_end, child_end)) =
+            tcp_connection("reset_of_a_tcp_connection_is_an_error")
+        else {
             return;
         };
-        ours.write_all(b"never read").unwrap();
-        let mut child = spawn_with_stdout(helper_command("exit 3"), ours, theirs);
+        parent_end.write_all(b"never read").unwrap();
+        let mut child = spawn_with_stdout(helper_command("exit 3"), parent_end, child_end);
         let mut captured = Captured::default();
         let error = child.output_timeout(&mut captured, LONG).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -451,21 +450,21 @@ fn reset_of_a_tcp_connection_is_an_error() {
     });
 }
 
-/// A file that is removed with it.
-struct Temporary(PathBuf);
+/// The path of a temporary file. Dropping it removes the file.
+struct TemporaryFile(PathBuf);
 
-impl Temporary {
-    /// Its end for a reader, and one to append to.
-    fn new(name: &str) -> (Temporary, File, File) {
+impl TemporaryFile {
+    /// Also returns the file opened for reading, and opened for appending.
+    fn new(name: &str) -> (TemporaryFile, File, File) {
         let name = format!("procwait-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let append = OpenOptions::new().append(true).create(true).open(&path);
         let file = File::open(&path).unwrap();
-        (Temporary(path), file, append.unwrap())
+        (TemporaryFile(path), file, append.unwrap())
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -473,10 +472,10 @@ impl Drop for Temporary {
 
 #[test]
 fn file_is_read_until_the_exit() {
-    let (_temporary, ours, theirs) = Temporary::new("file_is_read_until_the_exit");
+    let (_temporary, parent_end, child_end) = TemporaryFile::new("file_is_read_until_the_exit");
     let script = "echo first; read line; echo again; read line; echo last";
     let (command, mut input) = shell_with_input(script);
-    let mut child = spawn_with_stdout(command, ours, theirs);
+    let mut child = spawn_with_stdout(command, parent_end, child_end);
     let mut captured = Captured::default();
     for expected in ["first\n", "first\nagain\n"] {
         while captured.stdout.len() < expected.len() {
@@ -493,14 +492,14 @@ fn file_is_read_until_the_exit() {
     assert!(child.stdout.is_none());
 }
 
-/// A running child can have written any amount: a call does not read on for ever.
+/// A running child can have written any amount. A call must not read all of it after its deadline.
 #[test]
 fn backlog_of_a_file_does_not_delay_the_deadline() {
     const SIZE: u64 = 1024 * 1024 * 1024;
-    let (_temporary, ours, theirs) = Temporary::new("backlog_of_a_file");
-    theirs.set_len(SIZE).unwrap(); // It takes no space.
+    let (_temporary, parent_end, child_end) = TemporaryFile::new("backlog_of_a_file");
+    child_end.set_len(SIZE).unwrap(); // A sparse file takes no space.
     let (command, _input) = shell_with_input("read line");
-    let mut child = spawn_with_stdout(command, ours, theirs);
+    let mut child = spawn_with_stdout(command, parent_end, child_end);
     let mut captured = Captured::with_limit(0);
     let status = child.output_timeout(&mut captured, Duration::ZERO).unwrap();
     assert_eq!(status, None);
@@ -513,9 +512,10 @@ fn backlog_of_a_file_does_not_delay_the_deadline() {
 #[test]
 fn large_file_is_read_completely() {
     for timeout in [Duration::ZERO, LONG] {
-        let (_temporary, ours, theirs) = Temporary::new("large_file_is_read_completely");
+        let (_temporary, parent_end, child_end) =
+            TemporaryFile::new("large_file_is_read_completely");
         let command = helper_command("write 5000000 3");
-        let mut child = spawn_with_stdout(command, ours, theirs);
+        let mut child = spawn_with_stdout(command, parent_end, child_end);
         if timeout.is_zero() {
             drop(child.stdin.take());
             common::exit_of(child.id());
@@ -528,8 +528,8 @@ fn large_file_is_read_completely() {
     }
 }
 
-/// After a splice from it, the kernel refuses to read the pipe by `RWF_NOWAIT`. This thread takes
-/// each byte right after it was written: often between a poll and the read.
+/// After a splice from the pipe, the kernel refuses to read it with `RWF_NOWAIT`. Another reader
+/// takes each byte right after it was written, often between the crate's `poll` and its read.
 #[test]
 #[cfg(target_os = "linux")]
 fn reader_of_a_spliced_pipe_does_not_delay_the_deadline() {
@@ -539,27 +539,27 @@ fn reader_of_a_spliced_pipe_does_not_delay_the_deadline() {
     };
     use std::{io::Read as _, os::fd::AsRawFd as _, time::Instant};
 
-    alone(|| {
+    in_subprocess(|| {
         let test = "reader_of_a_spliced_pipe_does_not_delay_the_deadline";
-        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let path = format!("/proc/thread-self/fd/{}", ours.as_raw_fd());
+        let (parent_end, child_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let path = format!("/proc/thread-self/fd/{}", parent_end.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut thief = match open(path, flags, Mode::empty()) {
+        let mut other_reader = match open(path, flags, Mode::empty()) {
             Ok(opened) => File::from(opened),
-            Err(error) => return common::skip(test, &format!("pipes opened by /proc: {error}")),
+            Err(error) => return common::skip(test, &format!("pipes reopened by /proc: {error}")),
         };
         if std::fs::exists("/proc/sentry-meminfo").unwrap_or(false) {
-            return common::skip(test, "Linux's own pipes");
+            return common::skip(test, "the pipes of Linux, not of gVisor");
         }
-        let mut pipe = File::from(theirs);
+        let mut pipe = File::from(child_end);
         pipe.write_all(b"spliced").unwrap();
-        let (_end, into) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        splice(&ours, None, into, None, 7, SpliceFlags::empty()).unwrap();
+        let (_read_end, target) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        splice(&parent_end, None, target, None, 7, SpliceFlags::empty()).unwrap();
 
-        let shared = ours.try_clone().unwrap();
+        let shared = parent_end.try_clone().unwrap();
         let before = fcntl_getfl(&shared).unwrap();
         let mut child = spawn(helper_command("ignore-stdin").stdout(Stdio::null()));
-        child.stdout = Some(ours.into());
+        child.stdout = Some(parent_end.into());
         let mut captured = Captured::default();
         for _ in 0..50 {
             let has_returned = AtomicBool::new(false);
@@ -568,19 +568,19 @@ fn reader_of_a_spliced_pipe_does_not_delay_the_deadline() {
                     let start = Instant::now();
                     while start.elapsed() < SHORT / 2 {
                         pipe.write_all(b"x").unwrap();
-                        let _ = thief.read(&mut [0; 16]);
+                        let _ = other_reader.read(&mut [0; 16]);
                     }
                     while !has_returned.load(Ordering::Relaxed) && start.elapsed() < LONG / 20 {
                         thread::yield_now();
                     }
-                    // What blocks forever fails, but does not hang.
+                    // This ends a blocking read, so that the test fails instead of hanging.
                     pipe.write_all(b"x").unwrap();
                 });
                 let start = Instant::now();
                 assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
-                let took = start.elapsed();
+                let elapsed = start.elapsed();
                 has_returned.store(true, Ordering::Relaxed);
-                assert!(took < SHORT + LONG / 60, "{took:?}");
+                assert!(elapsed < SHORT + LONG / 60, "{elapsed:?}");
             });
             assert_eq!(fcntl_getfl(&shared).unwrap(), before);
         }

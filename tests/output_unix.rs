@@ -1,13 +1,13 @@
-//! What only Unix has: pipes that are shared, sockets in their place, children that reap
-//! themselves.
+//! Tests of reading output that only Unix needs: shared pipes, sockets and terminals, children that
+//! the kernel or other code reaps.
 
 #![cfg(unix)]
 
 mod common;
 
 use common::{
-    LONG, SHORT, alone, helper_command,
-    output::{FULL, assert_counts, pattern, piped},
+    LONG, SHORT, helper_command, in_subprocess,
+    output::{LEN, assert_consecutive_numbers, assert_sleeps, pattern, piped},
     spawn,
 };
 use nix::{
@@ -49,21 +49,14 @@ fn pipes_that_end_before_the_exit_do_not_end_the_wait() {
         assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
     }
     assert_eq!(captured.stdout, b"last\n");
-    let timeout = Duration::from_millis(300);
-    let start = Instant::now();
-    #[cfg(target_os = "linux")]
-    let cpu = common::cpu_time();
-    assert_eq!(child.output_timeout(&mut captured, timeout).unwrap(), None);
-    assert!(start.elapsed() >= timeout);
-    #[cfg(target_os = "linux")]
-    assert!(common::cpu_time() - cpu < timeout / 2, "it spins");
+    assert_sleeps(&mut child, &mut captured);
     child.kill().unwrap();
     let status = child.output_timeout(&mut captured, LONG).unwrap();
     assert!(!status.unwrap().success());
 }
 
 #[test]
-fn the_flags_that_others_share_are_not_touched() {
+fn output_leaves_shared_flags_unchanged() {
     let mut child = piped("count");
     let shared = File::from(OwnedFd::from(child.stdout.take().unwrap()));
     child.stdout = Some(OwnedFd::from(shared.try_clone().unwrap()).into());
@@ -84,54 +77,56 @@ fn the_flags_that_others_share_are_not_touched() {
 }
 
 #[test]
-fn a_pipe_that_does_not_block_is_read_as_well() {
+fn nonblocking_pipe() {
     let mut child = piped("write 100000 3");
     fcntl_setfl(child.stdout.as_ref().unwrap(), OFlags::NONBLOCK).unwrap();
     let mut captured = Captured::default();
     let status = child.output_timeout(&mut captured, LONG).unwrap();
     assert_eq!(status.unwrap().code(), Some(3));
-    assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr == pattern(b'e', FULL));
+    assert!(captured.stdout == pattern(b'o', LEN) && captured.stderr == pattern(b'e', LEN));
 }
 
 #[test]
-fn a_socket_in_place_of_a_pipe() {
-    alone(|| {
-        let (ours, theirs) = UnixStream::pair().unwrap();
+fn socket_instead_of_a_pipe() {
+    in_subprocess(|| {
+        let (parent_end, child_end) = UnixStream::pair().unwrap();
         let mut command = helper_command("write 100000 3");
-        command.stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
+        command
+            .stdout(OwnedFd::from(child_end))
+            .stderr(Stdio::null());
         let mut child = spawn(&mut command);
-        drop(command); // It holds the child's end.
-        child.stdout = Some(ChildStdout::from(OwnedFd::from(ours)));
+        drop(command); // It has the child's end open.
+        child.stdout = Some(ChildStdout::from(OwnedFd::from(parent_end)));
         let mut captured = Captured::default();
         let status = child.output_timeout(&mut captured, LONG).unwrap();
         assert_eq!(status.unwrap().code(), Some(3));
-        assert!(captured.stdout == pattern(b'o', FULL));
+        assert!(captured.stdout == pattern(b'o', LEN));
         assert!(child.stdout.is_none());
     });
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_terminal_in_place_of_a_pipe() {
-    alone(|| {
+fn terminal_instead_of_a_pipe() {
+    in_subprocess(|| {
         use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let ends = openpt(flags).and_then(|ours| {
-            unlockpt(&ours)?;
-            let theirs = ioctl_tiocgptpeer(&ours, flags)?;
-            Ok((ours, theirs))
+        let ends = openpt(flags).and_then(|parent_end| {
+            unlockpt(&parent_end)?;
+            let child_end = ioctl_tiocgptpeer(&parent_end, flags)?;
+            Ok((parent_end, child_end))
         });
-        let (ours, theirs) = match ends {
+        let (parent_end, child_end) = match ends {
             Ok(ends) => ends,
             Err(error) => {
-                let what = format!("both ends of a terminal: {error}");
-                return common::skip("a_terminal_in_place_of_a_pipe", &what);
+                let needed = format!("both ends of a terminal: {error}");
+                return common::skip("terminal_instead_of_a_pipe", &needed);
             }
         };
         let mut command = shell("echo on a terminal");
-        let mut child = spawn(command.stdout(theirs));
+        let mut child = spawn(command.stdout(child_end));
         drop(command);
-        child.stdout = Some(ours.into());
+        child.stdout = Some(parent_end.into());
         let mut captured = Captured::default();
         let status = child.output_timeout(&mut captured, LONG).unwrap();
         assert!(status.unwrap().success());
@@ -140,84 +135,86 @@ fn a_terminal_in_place_of_a_pipe() {
     });
 }
 
-/// Of which each read takes one, and what it has no room for is lost.
+/// Each read of such a pipe returns one packet, and loses the part that does not fit into its
+/// buffer.
 #[test]
 #[cfg(target_os = "linux")]
-fn packets_are_whole_at_the_limit_too() {
+fn packet_mode_pipe_at_limit() {
     use rustix::pipe::{PipeFlags, pipe_with};
     for limit in [0, 1, 100, 1_000, 5_000, 70_000, 500_000] {
-        let (ours, theirs) = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT) {
+        let (parent_end, child_end) = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT) {
             Ok(ends) => ends,
             Err(error) => {
-                let what = format!("pipes of packets: {error}");
-                return common::skip("packets_are_whole_at_the_limit_too", &what);
+                let needed = format!("pipes in packet mode: {error}");
+                return common::skip("packet_mode_pipe_at_limit", &needed);
             }
         };
         let mut command = helper_command("write 100000 0");
-        let mut child = spawn(command.stdout(theirs).stderr(Stdio::null()));
+        let mut child = spawn(command.stdout(child_end).stderr(Stdio::null()));
         drop(command);
-        child.stdout = Some(ours.into());
+        child.stdout = Some(parent_end.into());
         let mut captured = Captured::with_limit(limit);
         let status = child.output_timeout(&mut captured, LONG).unwrap();
         assert!(status.unwrap().success());
-        assert!(captured.stdout == pattern(b'o', FULL)[..limit.min(FULL)]);
-        let discarded = FULL - captured.stdout.len();
+        assert!(captured.stdout == pattern(b'o', LEN)[..limit.min(LEN)]);
+        let discarded = LEN - captured.stdout.len();
         assert_eq!(captured.discarded(), discarded as u64);
     }
 }
 
 #[test]
-fn whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline() {
-    let test = "whoever_reads_from_the_same_pipe_does_not_hold_up_the_deadline";
-    if !has_read_that_does_not_wait() {
-        return common::skip(test, "a read of pipes that does not wait");
+fn concurrent_reader_does_not_delay_the_deadline() {
+    let test = "concurrent_reader_does_not_delay_the_deadline";
+    if !has_nonblocking_read() {
+        return common::skip(test, "a non-blocking read of blocking pipes");
     }
     let mut child = spawn(shell("while :; do echo x; sleep 0.3; done").stderr(Stdio::null()));
     let shared = OwnedFd::from(child.stdout.take().unwrap());
-    let mut thief = File::from(shared.try_clone().unwrap());
+    let mut other_reader = File::from(shared.try_clone().unwrap());
     child.stdout = Some(shared.into());
-    let thief = thread::spawn(move || {
-        let mut stolen = [0; 1024];
-        while thief.read(&mut stolen).unwrap() > 0 {}
+    let other_reader = thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while other_reader.read(&mut buffer).unwrap() > 0 {}
     });
     let mut captured = Captured::with_limit(0);
-    // Long enough for some of what it writes to be taken by the other.
+    // In this time, the other reader takes some of the output.
     for _ in 0..100 {
         assert_eq!(child.output_timeout(&mut captured, SHORT).unwrap(), None);
     }
     child.kill().unwrap();
     child.output_timeout(&mut captured, LONG).unwrap().unwrap();
-    thief.join().unwrap();
+    other_reader.join().unwrap();
 }
 
-/// Linux has one, of this open file or of another one of the same pipe. gVisor has none.
-fn has_read_that_does_not_wait() -> bool {
+/// Whether a read can be non-blocking without a change of the shared flags. On Linux it can: with
+/// `RWF_NOWAIT`, or after opening the pipe again. On gVisor it cannot.
+fn has_nonblocking_read() -> bool {
     cfg!(target_os = "linux") && !std::fs::exists("/proc/sentry-meminfo").unwrap_or(false)
 }
 
 #[test]
 #[allow(unsafe_code)]
-fn children_that_reap_themselves() {
-    alone(|| {
+fn output_of_children_when_sigchld_is_ignored() {
+    in_subprocess(|| {
         // SAFETY: ignoring a signal runs no handler.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
         for _ in 0..50 {
             let mut child = piped("write 100000 7");
             let mut captured = Captured::default();
-            // The status, if the OS tells it to others than the parent, or the error that
-            // `Child::wait` has; and the output in any case.
+            // The kernel reaps the children. The status is known if the OS reports it to
+            // non-parents; otherwise the error is that of `Child::wait`. The output is complete.
             match child.output_timeout(&mut captured, LONG) {
                 Ok(status) => assert_eq!(status.unwrap().code(), Some(7)),
                 Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ECHILD)),
             }
-            let expected = (pattern(b'o', FULL), pattern(b'e', FULL));
+            let expected = (pattern(b'o', LEN), pattern(b'e', LEN));
             assert!((captured.stdout, captured.stderr) == expected);
         }
     });
 }
 
 #[test]
-fn a_child_that_somebody_else_has_reaped() {
+fn child_reaped_elsewhere() {
     let mut child = piped("write 1000 7");
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::wait::waitpid(pid, None).unwrap();
@@ -232,9 +229,9 @@ fn a_child_that_somebody_else_has_reaped() {
 #[test]
 fn without_descriptors() {
     if cfg!(kqueue_on_linux) {
-        return common::skip("without_descriptors", "a process table that takes none");
+        return common::skip("without_descriptors", "a process table without descriptors");
     }
-    alone(|| {
+    in_subprocess(|| {
         let mut child = piped("write 100000 7");
         let mut endless = piped("count");
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -242,7 +239,7 @@ fn without_descriptors() {
         let mut captured = Captured::default();
         let status = child.output_timeout(&mut captured, LONG).unwrap();
         assert_eq!(status.unwrap().code(), Some(7));
-        assert!(captured.stdout == pattern(b'o', FULL) && captured.stderr == pattern(b'e', FULL));
+        assert!(captured.stdout == pattern(b'o', LEN) && captured.stderr == pattern(b'e', LEN));
 
         let mut captured = Captured::default();
         let start = Instant::now();
@@ -254,41 +251,41 @@ fn without_descriptors() {
             .unwrap()
             .unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-        assert_counts(&captured.stdout);
-        assert_counts(&captured.stderr);
+        assert_consecutive_numbers(&captured.stdout);
+        assert_consecutive_numbers(&captured.stderr);
     });
 }
 
 #[test]
 fn no_descriptor_is_left_open() {
-    alone(|| {
-        let shown = if cfg!(target_os = "linux") {
+    in_subprocess(|| {
+        let directory = if cfg!(target_os = "linux") {
             "/proc/self/fd"
         } else {
             "/dev/fd"
         };
-        let open = || std::fs::read_dir(shown).unwrap().count();
-        let before = open();
+        let count_open = || std::fs::read_dir(directory).unwrap().count();
+        let before = count_open();
         for _ in 0..50 {
             helper_command("exit 0").output_timeout(LONG).unwrap();
             let killed = helper_command("count").output_timeout(Duration::ZERO);
             assert!(killed.unwrap().timed_out);
         }
-        assert_eq!(open(), before);
+        assert_eq!(count_open(), before);
     });
 }
 
 #[test]
 #[allow(unsafe_code)]
-fn a_pipe_that_somebody_has_closed() {
-    alone(|| {
+fn pipe_closed_by_other_code() {
+    in_subprocess(|| {
         let mut child = piped("write 1000 7");
         let mut captured = Captured::default();
-        // A number that is not given to another file at once.
-        let high = fcntl_dupfd_cloexec(child.stdout.take().unwrap(), 200).unwrap();
-        let closed = high.as_raw_fd();
-        child.stdout = Some(high.into());
-        // SAFETY: nobody uses the descriptor but those who are told that it is closed.
+        // Another file does not get a number this high at once.
+        let high_fd = fcntl_dupfd_cloexec(child.stdout.take().unwrap(), 200).unwrap();
+        let closed = high_fd.as_raw_fd();
+        child.stdout = Some(high_fd.into());
+        // SAFETY: only the call below uses the descriptor, and it reports the mistake.
         assert_eq!(unsafe { libc::close(closed) }, 0);
         let error = child.output_timeout(&mut captured, LONG).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));

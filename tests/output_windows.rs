@@ -1,4 +1,5 @@
-//! What only Windows' pipes have.
+//! Tests of reading output that only Windows needs: synchronous pipes, cancelled reads, files, and
+//! handles that cannot be read.
 
 #![cfg(windows)]
 #![allow(unsafe_code)]
@@ -7,7 +8,7 @@ mod common;
 
 use common::{
     LONG, SHORT, helper_command,
-    output::{FULL, assert_counts, pattern, piped},
+    output::{LEN, assert_consecutive_numbers, pattern, piped},
     spawn,
 };
 use procwait::{Captured, ChildExt as _};
@@ -25,22 +26,23 @@ use std::{
 };
 use windows_sys::Win32::{Storage::FileSystem::FILE_FLAG_OVERLAPPED, System::Pipes::CreatePipe};
 
-/// Ours and theirs.
+/// A pipe without overlapped I/O: the parent's end and the child's end.
 fn synchronous_pipe() -> (ChildStdout, Stdio) {
     let mut ends = [ptr::null_mut(); 2];
-    let [ours, theirs] = &mut ends;
-    // SAFETY: both handles are written to places that outlive the call.
-    assert_ne!(unsafe { CreatePipe(ours, theirs, ptr::null(), 0) }, 0);
-    // SAFETY: they were just made, and nobody else has them.
-    let [ours, theirs] = ends.map(|end| unsafe { OwnedHandle::from_raw_handle(end) });
-    (ours.into(), theirs.into())
+    let [parent_end, child_end] = &mut ends;
+    // SAFETY: CreatePipe writes the handles to variables that live until it returns.
+    let is_created = unsafe { CreatePipe(parent_end, child_end, ptr::null(), 0) };
+    assert_ne!(is_created, 0);
+    // SAFETY: CreatePipe has just returned these handles, so nothing else owns them.
+    let [parent_end, child_end] = ends.map(|end| unsafe { OwnedHandle::from_raw_handle(end) });
+    (parent_end.into(), child_end.into())
 }
 
 #[test]
-fn a_synchronous_pipe_does_not_hold_up_the_deadline() {
-    let (ours, theirs) = synchronous_pipe();
-    let mut child = spawn(helper_command("ignore-stdin").stdout(theirs));
-    child.stdout = Some(ours);
+fn synchronous_pipe_does_not_delay_the_deadline() {
+    let (parent_end, child_end) = synchronous_pipe();
+    let mut child = spawn(helper_command("ignore-stdin").stdout(child_end));
+    child.stdout = Some(parent_end);
     let mut captured = Captured::default();
     for timeout in [Duration::ZERO, SHORT] {
         let start = Instant::now();
@@ -52,45 +54,45 @@ fn a_synchronous_pipe_does_not_hold_up_the_deadline() {
     assert!(!status.unwrap().success());
     assert!(child.stdout.is_none() && captured.stdout.is_empty());
 
-    let (ours, theirs) = synchronous_pipe();
+    let (parent_end, child_end) = synchronous_pipe();
     let quiet = &mut helper_command("write 100000 3");
-    let mut child = spawn(quiet.stdout(theirs).stderr(Stdio::null()));
-    child.stdout = Some(ours);
+    let mut child = spawn(quiet.stdout(child_end).stderr(Stdio::null()));
+    child.stdout = Some(parent_end);
     let status = child.output_timeout(&mut captured, LONG).unwrap();
     assert_eq!(status.unwrap().code(), Some(3));
-    assert!(captured.stdout == pattern(b'o', FULL));
+    assert!(captured.stdout == pattern(b'o', LEN));
 }
 
 #[test]
-fn what_arrives_while_a_read_is_called_off_is_kept() {
+fn cancelled_read_keeps_its_data() {
     let mut child = piped("count");
     let mut captured = Captured::default();
     let mut rounds = 0;
-    while rounds < 5_000 || captured.stdout.len() < FULL {
+    while rounds < 5_000 || captured.stdout.len() < LEN {
         let timeout = Duration::from_micros(rounds % 100);
         assert_eq!(child.output_timeout(&mut captured, timeout).unwrap(), None);
         rounds += 1;
     }
     child.kill().unwrap();
     child.output_timeout(&mut captured, LONG).unwrap().unwrap();
-    assert_counts(&captured.stdout);
-    assert_counts(&captured.stderr);
+    assert_consecutive_numbers(&captured.stdout);
+    assert_consecutive_numbers(&captured.stderr);
 }
 
-/// A file that is removed with it.
-struct Temporary(PathBuf);
+/// The path of a temporary file. Dropping it removes the file.
+struct TemporaryFile(PathBuf);
 
-impl Temporary {
-    /// With one handle to append to it.
-    fn new(name: &str) -> (Temporary, File) {
+impl TemporaryFile {
+    /// Also returns the file opened for appending.
+    fn new(name: &str) -> (TemporaryFile, File) {
         let name = format!("procwait-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let append = OpenOptions::new().append(true).create(true).open(&path);
-        (Temporary(path), append.unwrap())
+        (TemporaryFile(path), append.unwrap())
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -98,7 +100,7 @@ impl Drop for Temporary {
 
 #[test]
 fn file_is_read_until_the_exit() {
-    let (temporary, mut append) = Temporary::new("file_is_read_until_the_exit");
+    let (temporary, mut append) = TemporaryFile::new("file_is_read_until_the_exit");
     let mut child = spawn(helper_command("ignore-stdin").stdout(Stdio::null()));
     let read = File::open(&temporary.0).unwrap();
     child.stdout = Some(OwnedHandle::from(read).into());
@@ -124,7 +126,7 @@ fn file_is_read_until_the_exit() {
 #[test]
 fn large_file_is_read_completely() {
     for timeout in [Duration::ZERO, LONG] {
-        let (temporary, append) = Temporary::new("large_file_is_read_completely");
+        let (temporary, append) = TemporaryFile::new("large_file_is_read_completely");
         let mut command = helper_command("write 5000000 3");
         let mut child = spawn(command.stdout(append).stderr(Stdio::null()));
         let read = File::open(&temporary.0).unwrap();
@@ -141,11 +143,11 @@ fn large_file_is_read_completely() {
     }
 }
 
-/// NUL, and a file that has no position of its own.
+/// The handles are of NUL, and of a file opened for overlapped I/O, which has no position.
 #[test]
-fn what_is_neither_a_pipe_nor_a_synchronous_file_is_refused_once() {
-    let test = "what_is_neither_a_pipe_nor_a_synchronous_file_is_refused_once";
-    let (temporary, _append) = Temporary::new(test);
+fn unreadable_handle_is_refused_once() {
+    let test = "unreadable_handle_is_refused_once";
+    let (temporary, _append) = TemporaryFile::new(test);
     let overlapped = || {
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(FILE_FLAG_OVERLAPPED);
@@ -165,7 +167,7 @@ fn what_is_neither_a_pipe_nor_a_synchronous_file_is_refused_once() {
     }
 }
 
-/// Windows reports it as a pipe.
+/// Windows reports sockets as pipes, but procwait cannot read them.
 #[test]
 fn socket_is_refused_once() {
     use std::{
@@ -173,12 +175,12 @@ fn socket_is_refused_once() {
         os::windows::io::IntoRawSocket as _,
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let ours = listener.accept().unwrap().0.into_raw_socket();
-    // SAFETY: the socket is a handle, which nobody else has.
-    let ours = unsafe { OwnedHandle::from_raw_handle(ours as *mut _) };
+    let _child_end = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let parent_end = listener.accept().unwrap().0.into_raw_socket();
+    // SAFETY: the socket is a handle, and nothing else owns it.
+    let parent_end = unsafe { OwnedHandle::from_raw_handle(parent_end as *mut _) };
     let mut child = spawn(helper_command("ignore-stdin").stdout(Stdio::null()));
-    child.stdout = Some(ours.into());
+    child.stdout = Some(parent_end.into());
     let mut captured = Captured::default();
     let error = child.output_timeout(&mut captured, SHORT).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error:?}");

@@ -1,8 +1,8 @@
-//! `Process` on every OS, held by events and by polling.
+//! Tests of `Process` on every OS, by events and by polling.
 
 mod common;
 
-use common::{LONG, SHORT, assert_code, exit_of, held, helper, unused_pid};
+use common::{LONG, SHORT, assert_code, exit_of, helper, open_by_all, unused_pid};
 use procwait::{Backend, Error, Process};
 use std::{
     thread,
@@ -10,9 +10,9 @@ use std::{
 };
 
 #[test]
-fn it_runs_and_then_it_has_exited() {
+fn try_wait_before_and_after_the_exit() {
     let mut child = helper("wait 3");
-    let processes = held(child.id());
+    let processes = open_by_all(child.id());
     for process in &processes {
         assert_eq!(process.pid(), child.id());
         assert_eq!(process.try_wait().unwrap(), None);
@@ -32,10 +32,10 @@ fn it_runs_and_then_it_has_exited() {
 }
 
 #[test]
-fn once_exited_it_always_answers_the_same() {
+fn every_wait_returns_the_same_exit() {
     let mut child = helper("exit 5");
     let pid = child.id();
-    for process in &held(pid) {
+    for process in &open_by_all(pid) {
         let exit = process.wait().unwrap();
         assert_code(process, exit, 5);
         assert_eq!(process.try_wait().unwrap(), Some(exit));
@@ -43,7 +43,7 @@ fn once_exited_it_always_answers_the_same() {
         assert_eq!(process.wait_deadline(Instant::now()).unwrap(), Some(exit));
         assert_eq!(process.wait().unwrap(), exit);
     }
-    let processes = held(pid);
+    let processes = open_by_all(pid);
     for process in &processes {
         process.wait().unwrap();
     }
@@ -56,37 +56,37 @@ fn once_exited_it_always_answers_the_same() {
 }
 
 #[test]
-fn a_passed_deadline_only_looks() {
+fn past_deadline_checks_once() {
     let mut child = helper("wait 8");
-    let processes = held(child.id());
-    let passed = Instant::now();
+    let processes = open_by_all(child.id());
+    let past = Instant::now();
     for process in &processes {
-        assert_eq!(process.wait_deadline(passed).unwrap(), None);
+        assert_eq!(process.wait_deadline(past).unwrap(), None);
     }
     drop(child.stdin.take());
     exit_of(child.id());
     for process in &processes {
-        let exit = process.wait_deadline(passed).unwrap().unwrap();
+        let exit = process.wait_deadline(past).unwrap().unwrap();
         assert_code(process, exit, 8);
     }
     child.wait().unwrap();
 }
 
 #[test]
-fn reaped_before_the_look() {
+fn reaped_before_check() {
     let mut child = helper("wait 7");
-    let processes = held(child.id());
+    let processes = open_by_all(child.id());
     child.wait().unwrap();
     for process in &processes {
         let exit = process.try_wait().unwrap().expect("has exited");
-        // Its status is known or not, but not another.
+        // The status may be unknown, but never wrong.
         assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
         assert_eq!(process.wait().unwrap(), exit);
     }
 }
 
 #[test]
-fn it_moves_between_threads() {
+fn process_moves_between_threads() {
     let mut child = helper("wait 2");
     let wait = |process: Process| {
         thread::spawn(move || {
@@ -94,7 +94,7 @@ fn it_moves_between_threads() {
             assert_code(&process, exit, 2);
         })
     };
-    let waiters: Vec<_> = held(child.id()).into_iter().map(wait).collect();
+    let waiters: Vec<_> = open_by_all(child.id()).into_iter().map(wait).collect();
     drop(child.stdin.take());
     for waiter in waiters {
         waiter.join().unwrap();
@@ -103,20 +103,15 @@ fn it_moves_between_threads() {
 }
 
 #[test]
-fn it_is_send_and_sync() {
+fn process_is_send_and_sync() {
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<Process>();
 }
 
-const EVENTS: [Backend; 4] = [
-    Backend::PidFd,
-    Backend::Kqueue,
-    Backend::Psinfo,
-    Backend::Handle,
-];
+const EVENT_BACKENDS: [Backend; 3] = [Backend::PidFd, Backend::Kqueue, Backend::Handle];
 
 #[test]
-fn bad_pids() {
+fn invalid_and_unused_pids() {
     let unused = unused_pid();
     let open = |pid| {
         [
@@ -130,7 +125,7 @@ fn bad_pids() {
     for opened in open(unused) {
         assert!(matches!(opened, Err(Error::NotFound { pid }) if pid == unused));
     }
-    for backend in EVENTS {
+    for backend in EVENT_BACKENDS {
         let opened = Process::open_with(unused, backend);
         assert!(
             matches!(
@@ -143,10 +138,10 @@ fn bad_pids() {
 }
 
 #[test]
-fn a_backend_is_that_backend_or_none() {
+fn open_with_does_not_fall_back() {
     let child = helper("wait 0");
     let mut available = 0;
-    for backend in EVENTS.into_iter().chain([Backend::Polling]) {
+    for backend in EVENT_BACKENDS.into_iter().chain([Backend::Polling]) {
         match Process::open_with(child.id(), backend) {
             Ok(process) => {
                 assert_eq!(process.backend(), backend);
@@ -157,14 +152,14 @@ fn a_backend_is_that_backend_or_none() {
             Err(error) => panic!("{error}"),
         }
     }
-    // Polling, and at most one of the others.
+    // Polling, and on most systems one event backend.
     assert!(matches!(available, 1 | 2));
 }
 
 #[test]
-fn a_cause_is_told_when_it_had_to_fall_back() {
+fn fallback_cause_is_kept() {
     let child = helper("wait 0");
     let process = Process::open(child.id()).unwrap();
-    let event_based = EVENTS.contains(&process.backend());
+    let event_based = EVENT_BACKENDS.contains(&process.backend());
     assert_eq!(process.fallback_cause().is_none(), event_based);
 }

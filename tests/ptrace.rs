@@ -1,12 +1,12 @@
-//! A child that somebody else traces: it exits, but is not ours before the tracer
-//! lets go of it. And one that we trace ourselves: the kernel tells us each of its stops
-//! as it tells an exit.
+//! Tests with traced processes. If another process traces a child, the parent cannot reap the child
+//! until the tracer has done so or has exited. If the parent traces a child, the kernel also
+//! reports each stop of the child to it, as it reports an exit.
 
 #![cfg(target_os = "linux")]
 
 mod common;
 
-use common::{LONG, SHORT, Told, cpu_time, exit_of, helper, skip};
+use common::{Controller, LONG, SHORT, exit_of, helper, skip, thread_cpu_time};
 use nix::{sys::ptrace, unistd::Pid};
 use procwait::{Backend, Captured, ChildExt as _, Process, WaitSet, wait_all, wait_pid};
 use std::{
@@ -15,57 +15,57 @@ use std::{
 };
 
 #[test]
-fn a_traced_child_neither_spins_nor_gives_up() {
+fn traced_child_is_retried_with_backoff() {
     let mut child = helper("wait 7");
-    let mut tracer = Told::new(&format!("trace {}", child.id()));
+    let mut tracer = Controller::new(&format!("trace {}", child.id()));
     let answer = tracer.answer();
     if answer != "traced" {
-        return skip("a_traced_child_neither_spins_nor_gives_up", &answer);
+        return skip("traced_child_is_retried_with_backoff", &answer);
     }
     drop(child.stdin.take());
-    // It has exited, for those who only look.
+    // A wait that does not reap finds the exit.
     let exit = wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
     assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
-    // It is not there to be reaped.
+    // The child cannot be reaped yet.
     let timeout = Duration::from_millis(500);
-    let (start, cpu) = (Instant::now(), cpu_time());
+    let (start, cpu) = (Instant::now(), thread_cpu_time());
     assert_eq!(child.wait_timeout(timeout).unwrap(), None);
     assert!(start.elapsed() >= timeout);
     let captured = &mut Captured::default();
     assert_eq!(child.output_timeout(captured, timeout).unwrap(), None);
     assert!(start.elapsed() >= timeout * 2);
-    assert!(cpu_time() - cpu < timeout, "it spins");
+    assert!(thread_cpu_time() - cpu < timeout, "it spins");
     tracer.end();
     let status = child.output_timeout(captured, LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
 }
 
 #[test]
-fn a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout() {
-    let test = "a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout";
+fn traced_zombie_has_exited_whatever_the_timeout() {
+    let test = "traced_zombie_has_exited_whatever_the_timeout";
     let mut child = helper("wait 7");
     let pid = child.id();
     let polled = Process::open_with(pid, Backend::Polling).unwrap();
     let mut set = WaitSet::new();
     set.insert(pid).unwrap();
-    let mut tracer = Told::new(&format!("trace {pid}"));
+    let mut tracer = Controller::new(&format!("trace {pid}"));
     let answer = tracer.answer();
     if answer != "traced" {
         return skip(test, &answer);
     }
     drop(child.stdin.take());
-    let code = common::codes_are_shown(test).then_some(7);
+    let code = common::proc_shows_exit_codes(test).then_some(7);
     let exit = exit_of(pid);
     assert_eq!(exit.code(), code);
     for timeout in [Duration::ZERO, Duration::from_nanos(1), SHORT] {
         assert_eq!(wait_pid(pid, Some(timeout)).unwrap(), Some(exit));
-        let sorted = wait_all([pid], Some(timeout)).unwrap();
-        assert_eq!(sorted.exited, [(pid, exit)]);
-        for process in &common::held(pid) {
+        let all = wait_all([pid], Some(timeout)).unwrap();
+        assert_eq!(all.exited, [(pid, exit)]);
+        for process in &common::open_by_all(pid) {
             assert_eq!(process.wait_timeout(timeout).unwrap(), Some(exit));
         }
     }
-    // Without a timeout, while the tracer still holds it.
+    // A wait without a timeout also ends before the tracer has reaped the child.
     assert_eq!(polled.wait().unwrap(), exit);
     assert_eq!(set.wait(None).unwrap(), Some((pid, exit)));
     tracer.end();
@@ -73,10 +73,10 @@ fn a_zombie_that_somebody_else_traces_has_exited_whatever_the_timeout() {
 }
 
 #[test]
-fn a_child_that_we_trace_has_not_exited_when_it_stops() {
+fn stopped_tracee_has_not_exited() {
     let mut child = helper("trace-me 7");
     let pid = child.id();
-    let processes = common::held(pid);
+    let processes = common::open_by_all(pid);
     let mut set = WaitSet::new();
     set.insert(pid).unwrap();
     let stat = format!("/proc/{pid}/stat");
@@ -92,11 +92,11 @@ fn a_child_that_we_trace_has_not_exited_when_it_stops() {
         assert_eq!(set.wait(Some(timeout)).unwrap(), None);
         assert_eq!(child.wait_timeout(timeout).unwrap(), None);
     }
-    // Untimed, polling sleeps as well.
+    // A wait without a timeout that polls must sleep between its checks.
     let polled = Process::open_with(pid, Backend::Polling).unwrap();
     let waiter = thread::spawn(move || {
         let exit = polled.wait().unwrap();
-        (exit, cpu_time())
+        (exit, thread_cpu_time())
     });
     thread::sleep(Duration::from_millis(500));
     ptrace::cont(Pid::from_raw(pid as i32), None).unwrap();

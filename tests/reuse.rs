@@ -1,4 +1,5 @@
-//! A pid that is given to a new process while the old one is still waited for.
+//! Tests of waits for a process that was reaped and whose pid was reused. The `old` process is the
+//! one that is waited for; the `new` process reuses its pid.
 
 #![cfg(target_os = "linux")]
 
@@ -6,25 +7,25 @@ mod common;
 #[path = "common/own_pids.rs"]
 mod own_pids;
 
-use common::{Grandchild, Helper, SHORT, helper, plays, skip};
+use common::{Grandchild, Helper, SHORT, emulates, helper, skip};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
 use procwait::{Backend, Process, WaitSet, wait_pid};
 use std::{fs, process::Command, time::Duration};
 
-/// Starts the helper under this pid.
+/// Starts a helper with this pid.
 fn helper_with_pid(pid: u32, command: &str) -> Helper {
     loop {
         set_next_pid(pid);
         let helper = helper(command);
-        // A thread may have been quicker.
+        // Another new thread may have taken the pid.
         if helper.id() == pid {
             return helper;
         }
     }
 }
 
-/// Ends and reaps a helper, and gives its pid to another, which is running.
+/// Ends and reaps a helper, and starts another one with its pid but a later start time.
 fn reuse(mut old: Helper) -> Helper {
     let (pid, start) = (old.id(), start_time(old.id()));
     assert_eq!(old.wait().unwrap().code(), Some(7));
@@ -37,7 +38,7 @@ fn reuse(mut old: Helper) -> Helper {
 }
 
 #[test]
-fn the_old_ones_exit_and_never_the_new_ones() {
+fn reports_the_original_process_after_pid_reuse() {
     in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let pid = old.id();
@@ -50,7 +51,7 @@ fn the_old_ones_exit_and_never_the_new_ones() {
             let exit = process.try_wait().unwrap().expect("has exited");
             assert!(matches!(exit.code(), Some(7) | None), "{process:?}");
         }
-        // The number means the new one now.
+        // The pid refers to the new process now.
         assert_eq!(wait_pid(pid, Some(SHORT)).unwrap(), None);
         drop(new.stdin.take());
         assert_eq!(wait_pid(pid, None).unwrap().unwrap().code(), Some(8));
@@ -62,7 +63,7 @@ fn the_old_ones_exit_and_never_the_new_ones() {
 }
 
 #[test]
-fn polled_while_the_new_one_is_a_zombie() {
+fn polled_pid_reused_by_a_zombie() {
     in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let process = Process::open_with(old.id(), Backend::Polling).unwrap();
@@ -70,16 +71,16 @@ fn polled_while_the_new_one_is_a_zombie() {
         drop(new.stdin.take());
         wait_pid(new.id(), None).unwrap().unwrap();
         let exit = process.wait().unwrap();
-        if plays("netbsd") || plays("openbsd") {
-            let lacking = "a zombie's start time, which these systems do not tell";
-            return skip("polled_while_the_new_one_is_a_zombie", lacking);
+        if emulates("netbsd") || emulates("openbsd") {
+            let needed = "the start times of zombies, which these systems do not report";
+            return skip("polled_pid_reused_by_a_zombie", needed);
         }
-        assert_eq!(exit.status(), None, "not the new one's");
+        assert_eq!(exit.status(), None, "not of the new process");
     });
 }
 
 #[test]
-fn a_strangers_number_that_becomes_a_childs() {
+fn non_child_pid_reused_by_a_child() {
     in_own_pid_namespace(|| {
         let mut old = Grandchild::new("wait 7");
         let pid = old.pid;
@@ -95,13 +96,17 @@ fn a_strangers_number_that_becomes_a_childs() {
         };
         drop(new.stdin.take());
         wait_pid(pid, None).unwrap().unwrap();
-        assert_eq!(process.wait().unwrap().status(), None, "not the new one's");
+        assert_eq!(
+            process.wait().unwrap().status(),
+            None,
+            "not of the new process"
+        );
     });
 }
 
-/// A code of 0 is a code.
+/// An exit code of 0 must not be taken for an unknown one, which is then looked up by pid.
 #[test]
-fn success_is_not_looked_up_by_the_number() {
+fn exit_code_0_is_not_read_by_pid() {
     in_own_pid_namespace(|| {
         let mut old = helper("wait 0");
         let pid = old.id();
@@ -117,15 +122,15 @@ fn success_is_not_looked_up_by_the_number() {
             assert!(matches!(exit.code(), Some(0) | None), "{exit:?}");
             assert!(
                 !cfg!(kqueue_on_linux) || exit.code() == Some(0),
-                "it was told"
+                "the event had the status"
             );
         }
     });
 }
 
-/// The set has both: the exit of one is not reported yet when the other is inserted.
+/// The new process is inserted before the exit of the old one is reported.
 #[test]
-fn set_reports_both_processes_that_have_had_a_pid() {
+fn set_reports_both_processes_with_the_same_pid() {
     in_own_pid_namespace(|| {
         for reports_other_first in [false, true] {
             let (old, mut other) = (helper("wait 7"), helper("wait 0"));
@@ -138,7 +143,7 @@ fn set_reports_both_processes_that_have_had_a_pid() {
             drop(other.stdin.take());
             wait_pid(other.id(), None).unwrap();
             if reports_other_first {
-                // Both exits are taken from the kernel at once.
+                // The set gets both events from the kernel at once.
                 let (first, _) = set.wait(None).unwrap().unwrap();
                 if first == pid {
                     continue;
@@ -146,13 +151,13 @@ fn set_reports_both_processes_that_have_had_a_pid() {
             }
             assert!(set.insert(pid).unwrap(), "the new process");
             assert!(!set.insert(pid).unwrap(), "the same process");
-            assert_eq!(set.pids().filter(|&it| it == pid).count(), 2);
+            assert_eq!(set.pids().filter(|&member| member == pid).count(), 2);
             assert!(set.contains(pid));
             let mut reported = Vec::new();
             while let Some((reported_pid, exit)) = set.wait(Some(SHORT)).unwrap() {
                 reported.push((reported_pid, exit));
             }
-            let (_, exit) = reported.iter().find(|(it, _)| *it == pid).unwrap();
+            let (_, exit) = reported.iter().find(|reported| reported.0 == pid).unwrap();
             assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
             assert_eq!(set.len(), 1);
             drop(new.stdin.take());
@@ -166,7 +171,7 @@ fn set_reports_both_processes_that_have_had_a_pid() {
 }
 
 #[test]
-fn set_keeps_the_pid_of_a_zombie_and_of_no_process() {
+fn insert_is_false_until_the_pid_is_reused() {
     in_own_pid_namespace(|| {
         let mut old = helper("wait 7");
         let pid = old.id();
@@ -176,7 +181,7 @@ fn set_keeps_the_pid_of_a_zombie_and_of_no_process() {
         wait_pid(pid, None).unwrap();
         assert!(!set.insert(pid).unwrap(), "a zombie still has its pid");
         old.wait().unwrap();
-        assert!(!set.insert(pid).unwrap(), "no process has it");
+        assert!(!set.insert(pid).unwrap(), "no process has the pid");
         assert_eq!(set.len(), 1);
         let (reported_pid, exit) = set.wait(None).unwrap().unwrap();
         assert_eq!((reported_pid, exit.code()), (pid, Some(7)));
@@ -184,7 +189,7 @@ fn set_keeps_the_pid_of_a_zombie_and_of_no_process() {
 }
 
 #[test]
-fn set_removes_and_signals_by_pid_after_reuse() {
+fn set_remove_and_send_signal_after_pid_reuse() {
     in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let pid = old.id();
@@ -192,8 +197,8 @@ fn set_removes_and_signals_by_pid_after_reuse() {
         set.insert(pid).unwrap();
         let mut new = reuse(old);
         assert!(set.insert(pid).unwrap());
-        assert!(set.send_signal(pid, 0).unwrap(), "to the living one");
-        assert!(set.remove(pid), "both");
+        assert!(set.send_signal(pid, 0).unwrap(), "the new process gets it");
+        assert!(set.remove(pid), "removes both");
         assert!(set.is_empty() && !set.contains(pid));
         assert_eq!(set.wait(None).unwrap(), None);
         assert!(set.insert(pid).unwrap());
@@ -204,7 +209,7 @@ fn set_removes_and_signals_by_pid_after_reuse() {
 }
 
 #[test]
-fn removed_from_a_set_with_news_on_their_way() {
+fn remove_discards_pending_event() {
     in_own_pid_namespace(|| {
         let (old, mut other) = (helper("wait 7"), helper("exit 0"));
         let pid = old.id();
@@ -213,7 +218,7 @@ fn removed_from_a_set_with_news_on_their_way() {
         set.insert(other.id()).unwrap();
         wait_pid(other.id(), None).unwrap();
         let mut new = reuse(old);
-        // Both exits are taken from the kernel at once, and one is handed out.
+        // The set gets both events from the kernel at once, and reports one of the exits.
         let (first, _) = set.wait(None).unwrap().unwrap();
         set.remove(pid);
         set.insert(pid).unwrap();
@@ -223,22 +228,22 @@ fn removed_from_a_set_with_news_on_their_way() {
         assert_eq!(
             set.wait(Some(SHORT)).unwrap(),
             None,
-            "not the old one's exit"
+            "not the exit of the old process"
         );
         drop(new.stdin.take());
-        let (told, exit) = set.wait(None).unwrap().unwrap();
-        assert_eq!((told, exit.code()), (pid, Some(8)));
+        let (reported_pid, exit) = set.wait(None).unwrap().unwrap();
+        assert_eq!((reported_pid, exit.code()), (pid, Some(8)));
         other.wait().unwrap();
     });
 }
 
-/// With no descriptor there is nothing to tell the old one from the new by, but to say
-/// how the new one exited would be a guess.
+/// Without descriptors, the old process cannot be distinguished from the new one. Its status must
+/// be unknown then: that of the new process would be a guess.
 #[test]
-fn opened_without_descriptors() {
+fn pid_reuse_after_opening_without_descriptors() {
     in_own_pid_namespace(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        for is_seen_before in [true, false] {
+        for is_checked_before in [true, false] {
             let old = helper("wait 7");
             let pid = old.id();
             setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
@@ -246,64 +251,68 @@ fn opened_without_descriptors() {
             let mut set = WaitSet::new();
             set.insert(pid).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-            if is_seen_before {
+            if is_checked_before {
                 assert_eq!(process.try_wait().unwrap(), None);
                 assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
             }
             let mut new = reuse(old);
-            let (seen, seen_in_set) = (process.try_wait().unwrap(), set.wait(Some(SHORT)).unwrap());
-            if is_seen_before {
-                assert_eq!(seen.expect("has exited").status(), None);
-                assert_eq!(seen_in_set.expect("has exited").1.status(), None);
+            let exit = process.try_wait().unwrap();
+            let exit_in_set = set.wait(Some(SHORT)).unwrap();
+            if is_checked_before {
+                assert_eq!(exit.expect("has exited").status(), None);
+                assert_eq!(exit_in_set.expect("has exited").1.status(), None);
             }
             drop(new.stdin.take());
             assert_eq!(wait_pid(pid, None).unwrap().unwrap().code(), Some(8));
-            assert_eq!(process.wait().unwrap().status(), None, "not the new one's");
+            assert_eq!(
+                process.wait().unwrap().status(),
+                None,
+                "not of the new process"
+            );
             if let Some((_, exit)) = set.wait(None).unwrap() {
-                assert_eq!(exit.status(), None, "not the new one's");
+                assert_eq!(exit.status(), None, "not of the new process");
             }
         }
     });
 }
 
-/// What is polled goes over to events when it can be seen to be the same process, and not
-/// just that somebody has its number.
+/// A set watches a polled member by events once descriptors are free, but only if it can verify
+/// that the pid still refers to the same process. Without /proc it cannot.
 #[test]
-fn not_taken_for_the_old_one_when_proc_has_gone() {
+fn pid_reuse_is_noticed_after_proc_was_unmounted() {
     in_own_pid_namespace(|| {
         let old = helper("wait 7");
         let pid = old.id();
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        // A number that a set leaves to the program: it is polled, and not held.
+        // Few descriptors are free, and the set keeps them in reserve: it polls the process.
         setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
-        let mut taken: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
-        let free = taken.split_off(taken.len() - 4);
-        drop(free);
+        let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        files.truncate(files.len() - 4);
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-        drop(taken);
+        drop(files);
         let mut new = reuse(old);
-        let hidden = Command::new("mount")
+        let mount = Command::new("mount")
             .args(["-t", "tmpfs", "none", "/proc"])
             .status();
-        assert!(hidden.unwrap().success());
-        let seen = set.wait(Some(SHORT)).unwrap();
+        assert!(mount.unwrap().success());
+        let reported = set.wait(Some(SHORT)).unwrap();
         drop(new.stdin.take());
-        let (_, exit) = seen.or_else(|| set.wait(None).unwrap()).unwrap();
+        let (_, exit) = reported.or_else(|| set.wait(None).unwrap()).unwrap();
         assert!(
             matches!(exit.code(), Some(7) | None),
-            "not the new one's: {exit:?}"
+            "not of the new process: {exit:?}"
         );
     });
 }
 
-/// With no mark but the time at which it started, two that started in the same hundredth
-/// of a second are one: an open file tells them apart.
+/// Two processes that started in the same clock tick have the same start time. An open
+/// `/proc/PID/stat` distinguishes them.
 #[test]
-fn given_away_at_once() {
+fn pid_reused_within_one_tick() {
     in_own_pid_namespace(|| {
-        let mut same = 0;
+        let mut in_same_tick = 0;
         for _ in 0..50 {
             let mut old = helper("wait 7");
             let (pid, start) = (old.id(), start_time(old.id()));
@@ -313,40 +322,43 @@ fn given_away_at_once() {
             ];
             old.wait().unwrap();
             let new = helper_with_pid(pid, "wait 8");
-            same += u32::from(start_time(pid) == start);
+            in_same_tick += u32::from(start_time(pid) == start);
             for process in &processes {
                 let exit = process.try_wait().unwrap().expect("has exited");
                 assert!(matches!(exit.code(), Some(7) | None), "{process:?}");
             }
             drop(new);
         }
-        println!("{same} of 50 started in the same hundredth of a second");
+        println!("{in_same_tick} of 50 started in the same clock tick");
     });
 }
 
-/// Whoever has the number by then.
+/// `kill`, `send_signal` and `stop` do not signal the process that reuses the pid, whether or not
+/// descriptors could be opened.
 #[test]
-fn the_next_bearer_of_the_pid_is_not_killed() {
+fn kill_does_not_hit_a_reused_pid() {
     in_own_pid_namespace(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        for (at_first, later) in [(soft, soft), (0, soft), (soft, 0), (0, 0)] {
+        for (when_opened, when_checked) in [(soft, soft), (0, soft), (soft, 0), (0, 0)] {
             let old = helper("wait 7");
             let pid = old.id();
-            setrlimit(Resource::RLIMIT_NOFILE, at_first, hard).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, when_opened, hard).unwrap();
             let processes = [
                 Process::open(pid).unwrap(),
                 Process::open_with(pid, Backend::Polling).unwrap(),
             ];
             let mut set = WaitSet::new();
             set.insert(pid).unwrap();
-            // With none left, `ppoll` fails as well, and the looks are by number.
-            setrlimit(Resource::RLIMIT_NOFILE, later, hard).unwrap();
-            let looks = processes.each_ref().map(|it| it.try_wait().unwrap());
-            assert_eq!(looks, [None; 2]);
+            // With a limit of 0, `ppoll` fails as well, so the checks go by pid.
+            setrlimit(Resource::RLIMIT_NOFILE, when_checked, hard).unwrap();
+            let checks = processes
+                .each_ref()
+                .map(|process| process.try_wait().unwrap());
+            assert_eq!(checks, [None; 2]);
             assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-            if (at_first, later) == (0, 0) {
-                continue; // There is nothing to know it by.
+            if (when_opened, when_checked) == (0, 0) {
+                continue; // Nothing distinguishes the new process from the old one.
             }
             let mut new = reuse(old);
             for process in &processes {
@@ -362,21 +374,21 @@ fn the_next_bearer_of_the_pid_is_not_killed() {
     });
 }
 
-/// What is left in a kqueue of the last process with this number would stand for the new
-/// one: its exit would be told of it, or nothing ever.
+/// A registration of the old process that stays in the kqueue would stand for the new process: the
+/// kqueue would report the exit of the old one for it, or none at all.
 #[test]
 #[cfg(kqueue_on_linux)]
-fn nothing_is_left_of_the_last_bearer() {
-    use common::{LONG, Told, with_habit};
+fn no_stale_state_after_pid_reuse() {
+    use common::{Controller, LONG, add_quirk};
     in_own_pid_namespace(|| {
-        // One whose exit was lost while it was registered.
+        // The exit event of this process is lost during the registration.
         let mut set = WaitSet::new();
         let mut old = Grandchild::new("wait 7");
         let pid = old.pid;
         old.end();
         while wait_pid(pid, Some(SHORT)).unwrap().is_none() {}
-        if plays("freebsd") {
-            with_habit("in-flux");
+        if emulates("freebsd") {
+            add_quirk("in-flux");
         }
         set.insert(pid).unwrap();
         assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(7));
@@ -388,11 +400,11 @@ fn nothing_is_left_of_the_last_bearer() {
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(8));
         new.wait().unwrap();
 
-        // One whose exit was seen before it was told, as it was traced.
+        // The process is traced, so a check finds its exit before the kernel reports it.
         let mut old = Grandchild::new("wait 7");
         let pid = old.pid;
         set.insert(pid).unwrap();
-        let mut tracer = Told::new(&format!("trace {pid}"));
+        let mut tracer = Controller::new(&format!("trace {pid}"));
         assert_eq!(tracer.answer(), "traced");
         old.end();
         assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(7));
@@ -400,7 +412,11 @@ fn nothing_is_left_of_the_last_bearer() {
         old.reap();
         let mut new = helper_with_pid(pid, "wait 8");
         set.insert(pid).unwrap();
-        assert_eq!(set.wait(Some(SHORT)).unwrap(), None, "of a living process");
+        assert_eq!(
+            set.wait(Some(SHORT)).unwrap(),
+            None,
+            "the new process is running"
+        );
         drop(new.stdin.take());
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(8));
     });

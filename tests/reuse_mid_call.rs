@@ -1,5 +1,5 @@
-//! A pid that is given to another process in the middle of a call of the crate: before its n-th
-//! system call, for each n, the process dies and is reaped, and its pid is reused.
+//! Tests in which a pid is reused in the middle of a call of the crate: before its n-th system
+//! call, for each n, the process is killed and reaped, and another process gets its pid.
 
 #![cfg(all(
     target_os = "linux",
@@ -19,7 +19,9 @@ mod own_pids;
 #[path = "common/seccomp.rs"]
 mod seccomp;
 
-use common::{Grandchild, Helper, LONG, SHORT, alone, has_pidfd, helper, helper_command, skip};
+use common::{
+    Grandchild, Helper, LONG, SHORT, has_pidfd, helper, helper_command, in_subprocess, skip,
+};
 use intercept::{Call, Reply, intercept};
 use nix::{
     libc,
@@ -37,7 +39,7 @@ use std::{
     time::Instant,
 };
 
-/// What the crate asks the kernel for.
+/// The system calls that the crate makes.
 const CALLS: &[i64] = &[
     libc::SYS_pidfd_open,
     libc::SYS_readlinkat,
@@ -66,13 +68,13 @@ enum Successor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Child,
-    /// A zombie of ours, with exit code 8.
+    /// A zombie that is a child of the test, with exit code 8.
     ExitedChild,
     NonChild,
 }
 
-/// A pid that is free, as those around it are. (Orphans stay zombies there, as the test is the
-/// first process of the pid namespace and reaps none.)
+/// A pid that is unused, as are those next to it. (Orphans keep their pids as zombies, because the
+/// test is the init process of the pid namespace and does not reap them.)
 fn next_free_pid() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(10_000);
     NEXT.fetch_add(20, Ordering::Relaxed)
@@ -87,7 +89,7 @@ fn replace(pid: u32, kind: Kind) -> Successor {
     // Another thread may take the pid first.
     for _ in 0..5 {
         if kind == Kind::NonChild {
-            // Its parent gets the pid before it.
+            // The parent of the grandchild gets the pid before it.
             set_next_pid(pid - 1);
             let grandchild = Grandchild::new("wait 8");
             if grandchild.pid == pid {
@@ -105,11 +107,11 @@ fn replace(pid: u32, kind: Kind) -> Successor {
             }
         }
     }
-    panic!("the pid {pid} is not given again");
+    panic!("no process got the pid {pid}");
 }
 
 impl Successor {
-    /// It has been neither killed nor reaped.
+    /// Asserts that the process has been neither killed nor reaped.
     fn assert_unharmed(mut self, kind: Kind, context: &str) {
         match &mut self {
             Successor::Child(child) => {
@@ -131,13 +133,13 @@ impl Successor {
     }
 }
 
-/// Runs `body` once for each system call that it makes, and each kind of successor, by pidfd
-/// and polled: before that call, the pid gets another process. `check` gets what `body` returned,
-/// and whether it polled. If `start` starts no process, `body` does, and its calls are counted
-/// from the opening of that process.
+/// Runs `body` once for each system call that it makes and for each kind of successor, by pidfd and
+/// by polling. Before that call, the successor replaces the process. `check` gets the result of
+/// `body`, and whether it polled. If `start` does not start the process, `body` does, and its calls
+/// are counted from the one that opens the process.
 ///
-/// Not tested is what nothing can prevent: that another child of ours has the pid before the
-/// child was opened, and that std's `wait4` of a child goes by the pid, just after a check.
+/// Two cases are not tested, because nothing can prevent them: another child gets the pid before
+/// the child is opened, or just after a check and before the `wait4` by pid in std.
 fn at_each_call<T: Send>(
     test: &str,
     verifies_child: bool,
@@ -145,8 +147,8 @@ fn at_each_call<T: Send>(
     body: impl Fn(Option<&mut Helper>) -> T + Sync,
     check: impl Fn(T, bool, &str),
 ) {
-    let each = KINDS.into_iter();
-    for (kind, polls) in each.flat_map(|kind| [(kind, false), (kind, true)]) {
+    let cases = KINDS.into_iter();
+    for (kind, polls) in cases.flat_map(|kind| [(kind, false), (kind, true)]) {
         for n in 1.. {
             set_next_pid(next_free_pid());
             let mut old = start();
@@ -156,7 +158,7 @@ fn at_each_call<T: Send>(
             let reply = |call: Call| {
                 if calls.is_empty() && pid.is_none() {
                     if call.number != libc::SYS_pidfd_open {
-                        return Reply::Continue; // It is not spawned yet.
+                        return Reply::Continue; // The process is not open yet.
                     }
                     pid = Some(call.first_argument as u32);
                 }
@@ -186,7 +188,7 @@ fn at_each_call<T: Send>(
             if let Some(successor) = successor {
                 check(result, polls, &context);
                 successor.assert_unharmed(kind, &context);
-                // It has been reaped. It would kill its successor.
+                // The helper has been reaped. Dropping it could kill the successor.
                 mem::forget(old);
             }
             if is_last {
@@ -207,7 +209,7 @@ fn child_wait_timeout() {
             |child| child.unwrap().wait_timeout(SHORT),
             |status, polls, context| match status {
                 Ok(Some(status)) => assert_eq!(status.code(), None, "{context}: {status}"),
-                // The timeout had passed by then.
+                // The pid was reused after the last check before the timeout.
                 Ok(None) => assert!(polls, "{context}: still running"),
                 Err(error) => {
                     assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
@@ -225,7 +227,8 @@ fn command_output_timeout() {
             true,
             || None,
             |_| {
-                // Apart from this thread, so that the pid before it is free as well.
+                // This thread has the pid that was set before. Set another one, so that the pid
+                // before the child's is unused: the parent of a non-child successor gets it.
                 set_next_pid(next_free_pid());
                 helper_command("ignore-stdin").output_timeout(SHORT)
             },
@@ -239,7 +242,7 @@ fn command_output_timeout() {
     });
 }
 
-/// It was reaped while it was opened.
+/// Asserts an error that is expected if the process was reaped while it was being opened.
 fn assert_not_found(error: &Error, context: &str) {
     assert!(
         matches!(error, Error::NotFound { .. }),
@@ -284,16 +287,16 @@ fn set_kill() {
                 set.kill(pid)?;
                 set.wait(Some(LONG))
             },
-            |found, _, context| match found {
-                Ok(found) => assert_eq!(found.unwrap().1.code(), None, "{context}"),
+            |result, _, context| match result {
+                Ok(exit) => assert_eq!(exit.unwrap().1.code(), None, "{context}"),
                 Err(error) => assert_not_found(&error, context),
             },
         );
     });
 }
 
-/// After its exit was seen by one call, the next must not take the new process for it: they can
-/// have started in the same clock tick, so that only the first check distinguishes them.
+/// After one call found the exit of the old process, the next must not take the new process for it.
+/// Both can have started in the same clock tick, and then no later check distinguishes them.
 #[test]
 fn polled_member_keeps_its_exit_when_the_pid_is_reused_at_once() {
     in_own_pid_namespace(|| {
@@ -313,7 +316,10 @@ fn polled_member_keeps_its_exit_when_the_pid_is_reused_at_once() {
                 let new = helper("ignore-stdin");
                 assert_eq!(new.id(), pid);
                 in_same_tick += u32::from(start_time(pid) == start);
-                assert!(!set.send_signal(pid, 0).unwrap(), "it has exited");
+                assert!(
+                    !set.send_signal(pid, 0).unwrap(),
+                    "the old process has exited"
+                );
                 set.kill(pid).unwrap();
                 let (_, exit) = set.wait(Some(LONG)).unwrap().unwrap();
                 assert!(matches!(exit.code(), Some(7) | None), "{exit:?}");
@@ -324,7 +330,7 @@ fn polled_member_keeps_its_exit_when_the_pid_is_reused_at_once() {
     });
 }
 
-/// The exit of the reaped process is recorded, also where no event can be had.
+/// The exit of the reaped process is recorded even if no events can be waited for.
 #[test]
 fn set_reports_both_processes_without_ppoll() {
     in_own_pid_namespace(|| {
@@ -352,7 +358,7 @@ fn set_reports_both_processes_without_ppoll() {
     });
 }
 
-/// A `Child` that std has reaped keeps its status, whichever process has its pid.
+/// A `Child` that std has reaped keeps its status, even if another process has its pid.
 #[test]
 fn finished_child_keeps_its_status_when_another_child_has_its_pid() {
     in_own_pid_namespace(|| {
@@ -369,29 +375,29 @@ fn finished_child_keeps_its_status_when_another_child_has_its_pid() {
         let mut captured = Captured::default();
         let again = old.output_timeout(&mut captured, LONG).unwrap();
         assert_eq!(again, Some(status));
-        assert!(start.elapsed() < LONG, "it has waited for the new child");
+        assert!(start.elapsed() < LONG, "it waits for the new child");
         let test = "finished_child_keeps_its_status_when_another_child_has_its_pid";
         Successor::Child(new).assert_unharmed(Kind::Child, test);
         mem::forget(old);
     });
 }
 
-/// The system calls of a wait for a living child, which is killed while the wait sleeps.
+/// Asserts which system calls a wait makes for a child that is killed while the wait sleeps.
 #[test]
 fn system_calls_of_a_wait() {
-    alone(|| {
+    in_subprocess(|| {
         let test = "system_calls_of_a_wait";
         if !has_pidfd() {
             return skip(test, "pidfd");
         }
-        // The version of the kernel is asked for once.
+        // The first wait also asks for the kernel's version, which is cached.
         let mut first = helper("wait 0");
         first.wait_timeout(LONG).unwrap();
         let calls_of = |wait: fn(&mut Helper)| {
             let mut child = helper("ignore-stdin");
             let pid = Pid::from_raw(child.id() as i32);
             let mut calls = Vec::new();
-            let kill_asleep = |call: Call| {
+            let kill_at_ppoll = |call: Call| {
                 calls.push(call.number);
                 if call.number == libc::SYS_ppoll {
                     kill(pid, Signal::SIGKILL).unwrap();
@@ -400,7 +406,7 @@ fn system_calls_of_a_wait() {
             };
             let all = [CALLS, &[libc::SYS_close, libc::SYS_uname]].concat();
             drop(child.stdin.take());
-            intercept(test, &all, kill_asleep, || wait(&mut child))?;
+            intercept(test, &all, kill_at_ppoll, || wait(&mut child))?;
             Some(calls)
         };
         let wait_pid = calls_of(|child| {
@@ -423,8 +429,8 @@ fn system_calls_of_a_wait() {
             child.wait_timeout(LONG).unwrap().unwrap();
         })
         .unwrap();
-        if common::kernel() < (6, 15) {
-            // The pidfd does not report whether the zombie has been reaped.
+        if common::kernel_version() < (6, 15) {
+            // The pidfd does not report whether the zombie has been reaped, so one more call does.
             assert_eq!(wait_timeout.remove(4), libc::SYS_waitid);
         }
         assert_eq!(

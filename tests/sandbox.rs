@@ -1,4 +1,4 @@
-//! Sandboxes: system calls that are denied for real, by seccomp.
+//! Tests in sandboxes: seccomp denies system calls.
 
 #![cfg(all(
     target_os = "linux",
@@ -17,10 +17,9 @@ mod runtimes;
 mod seccomp;
 
 use common::{
-    Grandchild, Helper, LONG, SHORT, codes_are_shown, cpu_clock_counts_ticks, cpu_time, has_pidfd,
-    helper,
-    output::{FULL, assert_counts, pattern, piped},
-    skip,
+    Grandchild, Helper, LONG, SHORT, cpu_clock_counts_ticks, has_pidfd, helper,
+    output::{LEN, assert_consecutive_numbers, pattern, piped},
+    proc_shows_exit_codes, skip, thread_cpu_time,
 };
 use futures_lite::future::poll_once;
 use nix::{
@@ -31,9 +30,9 @@ use procwait::{
     Backend, Captured, ChildExt as _, CommandExt as _, Error, Exit, Process, WaitSet, wait_all,
     wait_any, wait_pid,
 };
-use runtimes::{ALL, On};
+use runtimes::{ALL, AsyncRuntime};
 use rustix::thread::gettid;
-use seccomp::{deny, filter};
+use seccomp::{deny, install_filter};
 use seccompiler::SeccompAction;
 use std::{
     process::Stdio,
@@ -41,7 +40,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn in_a_sandbox(calls: &'static [i64], errno: i32, test: impl FnOnce(i32) + Send + 'static) {
+/// Runs the test in a thread in which these calls fail.
+fn in_sandbox(calls: &'static [i64], errno: i32, test: impl FnOnce(i32) + Send + 'static) {
     thread::spawn(move || {
         deny(calls, errno);
         test(errno);
@@ -51,10 +51,10 @@ fn in_a_sandbox(calls: &'static [i64], errno: i32, test: impl FnOnce(i32) + Send
 }
 
 #[test]
-fn without_pidfd_open_it_polls() {
-    let code = codes_are_shown("without_pidfd_open_it_polls").then_some(7);
+fn polls_without_pidfd_open() {
+    let code = proc_shows_exit_codes("polls_without_pidfd_open").then_some(7);
     for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
-        in_a_sandbox(&[libc::SYS_pidfd_open], errno, move |errno| {
+        in_sandbox(&[libc::SYS_pidfd_open], errno, move |errno| {
             let mut child = helper("wait 7");
             assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None);
             let process = Process::open(child.id()).unwrap();
@@ -77,7 +77,7 @@ fn without_pidfd_open_it_polls() {
             assert_eq!(exit.code(), code);
         });
     }
-    // It was the thread's sandbox: nothing of it is remembered.
+    // Only that thread was in the sandbox. The crate does not cache the failure.
     let process = Process::open(std::process::id()).unwrap();
     if let Some(cause) = process.fallback_cause() {
         assert_ne!(cause.kind(), std::io::ErrorKind::PermissionDenied);
@@ -85,12 +85,12 @@ fn without_pidfd_open_it_polls() {
 }
 
 #[test]
-fn without_poll_it_falls_back_in_mid_wait() {
+fn falls_back_during_a_wait_without_poll() {
     if !has_pidfd() {
-        return skip("without_poll_it_falls_back_in_mid_wait", "pidfd");
+        return skip("falls_back_during_a_wait_without_poll", "pidfd");
     }
-    let code = codes_are_shown("without_poll_it_falls_back_in_mid_wait").then_some(7);
-    in_a_sandbox(&[libc::SYS_ppoll], libc::EPERM, move |errno| {
+    let code = proc_shows_exit_codes("falls_back_during_a_wait_without_poll").then_some(7);
+    in_sandbox(&[libc::SYS_ppoll], libc::EPERM, move |errno| {
         let mut grandchild = Grandchild::new("wait 7");
         let process = Process::open(grandchild.pid).unwrap();
         assert_eq!(process.backend(), Backend::PidFd);
@@ -101,12 +101,12 @@ fn without_poll_it_falls_back_in_mid_wait() {
         grandchild.end();
         assert_eq!(process.wait().unwrap().code(), code);
 
-        // One that was opened before its exit, and reaped before the fall.
         let strict = Process::open_with(std::process::id(), Backend::PidFd).unwrap();
         match strict.try_wait().unwrap_err() {
             Error::Os { call, .. } => assert_eq!(call, "ppoll"),
             error => panic!("{error}"),
         }
+        // This process is reaped before the wait falls back to polling.
         let mut grandchild = Grandchild::new("wait 7");
         let process = Process::open(grandchild.pid).unwrap();
         grandchild.end();
@@ -117,29 +117,29 @@ fn without_poll_it_falls_back_in_mid_wait() {
 }
 
 #[test]
-fn output_is_read_by_what_is_not_denied() {
+fn output_uses_what_is_not_denied() {
     const OPEN: i64 = libc::SYS_pidfd_open;
     const POLL: i64 = libc::SYS_ppoll;
     const READ: i64 = libc::SYS_preadv2;
-    const THERE: i64 = libc::SYS_ioctl;
+    const FIONREAD: i64 = libc::SYS_ioctl;
     let denied: [&[i64]; 8] = [
         &[OPEN],
         &[POLL],
         &[READ],
-        &[THERE],
+        &[FIONREAD],
         &[OPEN, POLL],
         &[POLL, READ],
-        &[READ, THERE],
+        &[READ, FIONREAD],
         &[OPEN, POLL, READ],
     ];
     for calls in denied {
         for errno in [libc::EPERM, libc::ENOSYS] {
-            in_a_sandbox(calls, errno, move |_| {
+            in_sandbox(calls, errno, move |_| {
                 let mut child = piped("write 100000 7");
                 let mut captured = Captured::default();
                 let status = child.output_timeout(&mut captured, LONG).unwrap();
                 assert_eq!(status.unwrap().code(), Some(7), "{calls:?}");
-                let expected = (pattern(b'o', FULL), pattern(b'e', FULL));
+                let expected = (pattern(b'o', LEN), pattern(b'e', LEN));
                 assert!((captured.stdout, captured.stderr) == expected, "{calls:?}");
 
                 let mut child = piped("count");
@@ -153,16 +153,16 @@ fn output_is_read_by_what_is_not_denied() {
                 }
                 child.kill().unwrap();
                 child.output_timeout(&mut captured, LONG).unwrap().unwrap();
-                assert_counts(&captured.stdout);
-                assert_counts(&captured.stderr);
+                assert_consecutive_numbers(&captured.stdout);
+                assert_consecutive_numbers(&captured.stderr);
             });
         }
     }
 }
 
 #[test]
-fn output_that_nothing_tells_of_is_an_error() {
-    in_a_sandbox(&[libc::SYS_ppoll, libc::SYS_ioctl], libc::EPERM, |_| {
+fn unreadable_output_is_an_error() {
+    in_sandbox(&[libc::SYS_ppoll, libc::SYS_ioctl], libc::EPERM, |_| {
         let mut child = piped("write 1000 7");
         let mut captured = Captured::default();
         for timeout in [SHORT, LONG] {
@@ -174,23 +174,23 @@ fn output_that_nothing_tells_of_is_an_error() {
 }
 
 #[test]
-fn a_command_whose_output_nothing_tells_of_is_killed_and_reaped() {
-    common::alone(|| {
-        in_a_sandbox(&[libc::SYS_ppoll, libc::SYS_ioctl], libc::EPERM, |_| {
+fn command_with_unreadable_output_is_killed_and_reaped() {
+    common::in_subprocess(|| {
+        in_sandbox(&[libc::SYS_ppoll, libc::SYS_ioctl], libc::EPERM, |_| {
             let mut command = std::process::Command::new("sleep");
             let error = command.arg("60").output_timeout(LONG).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
-            let left = nix::sys::wait::waitpid(None, None);
-            assert_eq!(left, Err(nix::Error::ECHILD));
+            let children = nix::sys::wait::waitpid(None, None);
+            assert_eq!(children, Err(nix::Error::ECHILD));
         });
     });
 }
 
-/// std cannot reap it then, but that is no reason to leave it running, and its status is known.
+/// Without `wait4`, std cannot reap the command. It must be killed nevertheless.
 #[test]
 fn command_is_killed_at_the_timeout_without_wait4() {
-    common::alone(|| {
-        in_a_sandbox(&[libc::SYS_wait4], libc::EPERM, |_| {
+    common::in_subprocess(|| {
+        in_sandbox(&[libc::SYS_wait4], libc::EPERM, |_| {
             let output = common::helper_command("ignore-stdin").output_timeout(SHORT);
             let output = output.unwrap();
             assert!(output.timed_out);
@@ -205,8 +205,8 @@ fn command_is_killed_at_the_timeout_without_wait4() {
 }
 
 #[test]
-fn ended_pipes_of_a_polled_child_cost_no_more_than_polling() {
-    in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {
+fn closed_pipes_of_a_polled_child_do_not_spin() {
+    in_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "exec >&- 2>&-; exec sleep 60"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -215,15 +215,13 @@ fn ended_pipes_of_a_polled_child_cost_no_more_than_polling() {
         while child.stdout.is_some() || child.stderr.is_some() {
             assert_eq!(child.output_timeout(captured, SHORT).unwrap(), None);
         }
-        let timeout = Duration::from_millis(500);
-        let cpu = cpu_time();
-        assert_eq!(child.output_timeout(captured, timeout).unwrap(), None);
-        assert!(cpu_time() - cpu < timeout / 2, "it spins");
+        common::output::assert_sleeps(&mut child, captured);
         child.kill().unwrap();
     });
 }
 
-/// What the kernel is asked about a stream that is no ordinary pipe.
+/// For other streams than ordinary pipes, the crate makes further system calls, each of which can
+/// be denied.
 #[test]
 fn streams_are_read_completely_whatever_is_denied() {
     use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -239,20 +237,20 @@ fn streams_are_read_completely_whatever_is_denied() {
     }
     fn tcp() -> Ends {
         let listener = TcpListener::bind("127.0.0.1:0").ok()?;
-        let theirs = TcpStream::connect(listener.local_addr().ok()?).ok()?;
-        Some((listener.accept().ok()?.0.into(), theirs.into()))
+        let child_end = TcpStream::connect(listener.local_addr().ok()?).ok()?;
+        Some((listener.accept().ok()?.0.into(), child_end.into()))
     }
     fn pipe() -> Ends {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()
     }
     fn unix() -> Ends {
-        let (ours, theirs) = UnixStream::pair().ok()?;
-        Some((ours.into(), theirs.into()))
+        let (parent_end, child_end) = UnixStream::pair().ok()?;
+        Some((parent_end.into(), child_end.into()))
     }
     const STAT: &[i64] = &[libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx];
     const NAME: &[i64] = &[libc::SYS_getsockname];
     const POLL: &[i64] = &[libc::SYS_ppoll];
-    const THERE: &[i64] = &[libc::SYS_ioctl];
+    const FIONREAD: &[i64] = &[libc::SYS_ioctl];
     const READ: &[i64] = &[libc::SYS_preadv2];
     #[cfg(target_arch = "x86_64")]
     const OPEN: &[i64] = &[libc::SYS_preadv2, libc::SYS_openat, libc::SYS_open];
@@ -270,73 +268,74 @@ fn streams_are_read_completely_whatever_is_denied() {
         ("pipe", pipe),
     ] {
         if ends().is_none() {
-            let what = format!("both ends: {kind}");
-            skip("streams_are_read_completely_whatever_is_denied", &what);
+            let needed = format!("both ends of a stream: {kind}");
+            skip("streams_are_read_completely_whatever_is_denied", &needed);
             continue;
         }
-        for calls in [STAT, NAME, POLL, THERE, READ, OPEN] {
+        for calls in [STAT, NAME, POLL, FIONREAD, READ, OPEN] {
             for errno in [libc::EPERM, libc::ENOSYS] {
-                let (ours, theirs) = ends().unwrap();
-                in_a_sandbox(&[], 0, move |_| {
-                    // No end says that all was read.
-                    let held = theirs.try_clone().unwrap();
-                    let mut child = common::spawn(zeros().stdout(theirs));
-                    child.stdout = Some(ours.into());
+                let (parent_end, child_end) = ends().unwrap();
+                in_sandbox(&[], 0, move |_| {
+                    // Another descriptor keeps the stream open, so there is no end of file.
+                    let other_end = child_end.try_clone().unwrap();
+                    let mut child = common::spawn(zeros().stdout(child_end));
+                    child.stdout = Some(parent_end.into());
                     wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
                     deny(calls, errno);
                     let mut captured = Captured::default();
                     let status = child.output_timeout(&mut captured, LONG).unwrap();
                     assert!(status.unwrap().success());
                     assert!(captured.stdout == [0; 9000], "{kind}, {calls:?}");
-                    drop(held);
+                    drop(other_end);
                 });
             }
         }
     }
 }
 
-/// By pidfd, by a directory in /proc, or by `kill`.
+/// A signal is sent through the pidfd, through the process's directory in /proc, or by `kill`.
 #[test]
-fn a_signal_is_sent_by_what_is_not_denied() {
-    let test = "a_signal_is_sent_by_what_is_not_denied";
+fn signal_uses_what_is_not_denied() {
+    let test = "signal_uses_what_is_not_denied";
     const SEND: i64 = libc::SYS_pidfd_send_signal;
     const OPEN: i64 = libc::SYS_pidfd_open;
     const KILL: i64 = libc::SYS_kill;
-    let is_known = has_pidfd();
-    if !is_known {
-        skip(test, "pidfd, nor a directory of /proc in its place");
+    // A kernel without pidfds does not signal through a directory in /proc either.
+    let has_pidfd = has_pidfd();
+    if !has_pidfd {
+        skip(test, "pidfd");
     }
     let denied: [(&[i64], bool); 6] = [
-        (&[KILL], is_known),
+        (&[KILL], has_pidfd),
         (&[SEND], true),
         (&[OPEN], true),
         (&[OPEN, SEND], true),
-        (&[OPEN, KILL], is_known),
+        (&[OPEN, KILL], has_pidfd),
         (&[SEND, KILL], false),
     ];
     for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
         for (calls, is_sent) in denied {
-            in_a_sandbox(calls, errno, move |errno| {
+            in_sandbox(calls, errno, move |errno| {
                 let mut child = helper("wait 0");
                 let pid = child.id();
                 let process = Process::open(pid).unwrap();
                 let mut set = WaitSet::new();
                 set.insert(pid).unwrap();
-                let answers = [
+                let results = [
                     process.send_signal(0),
                     set.send_signal(pid, 0),
                     process.send_signal(libc::SIGUSR1),
                 ];
-                for answer in answers {
-                    match answer {
+                for result in results {
+                    match result {
                         Ok(sent) => assert!(sent && is_sent, "{calls:?}"),
                         Err(Error::Os {
                             call,
-                            pid: of,
+                            pid: error_pid,
                             source,
                         }) => {
                             assert!(!is_sent, "{calls:?}: {source}");
-                            assert_eq!((call, of), ("kill", pid));
+                            assert_eq!((call, error_pid), ("kill", pid));
                             assert_eq!(source.raw_os_error(), Some(errno));
                         }
                         Err(error) => panic!("{error}"),
@@ -360,11 +359,11 @@ fn a_signal_is_sent_by_what_is_not_denied() {
 }
 
 #[test]
-fn the_pidfd_is_kept_for_signals_when_events_fail() {
+fn pidfd_is_kept_for_signals_when_events_fail() {
     if !has_pidfd() {
-        return skip("the_pidfd_is_kept_for_signals_when_events_fail", "pidfd");
+        return skip("pidfd_is_kept_for_signals_when_events_fail", "pidfd");
     }
-    in_a_sandbox(&[libc::SYS_ppoll, libc::SYS_kill], libc::EPERM, |_| {
+    in_sandbox(&[libc::SYS_ppoll, libc::SYS_kill], libc::EPERM, |_| {
         let mut child = helper("ignore-stdin");
         let process = Process::open(child.id()).unwrap();
         let mut set = WaitSet::new();
@@ -383,13 +382,13 @@ fn the_pidfd_is_kept_for_signals_when_events_fail() {
     });
 }
 
-/// To send a signal takes no descriptor and no look.
+/// Neither a signal nor the check before it needs a new descriptor.
 #[test]
-fn a_signal_is_sent_without_descriptors() {
+fn signal_without_descriptors() {
     if !has_pidfd() {
-        return skip("a_signal_is_sent_without_descriptors", "pidfd");
+        return skip("signal_without_descriptors", "pidfd");
     }
-    common::alone(|| {
+    common::in_subprocess(|| {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
         let mut child = helper("ignore-stdin");
         let strict = Process::open_with(child.id(), Backend::PidFd).unwrap();
@@ -407,9 +406,9 @@ fn a_signal_is_sent_without_descriptors() {
 }
 
 #[test]
-fn events_fail_for_one_of_many_who_wait() {
+fn events_fail_for_one_of_many_waiters() {
     if !has_pidfd() {
-        return skip("events_fail_for_one_of_many_who_wait", "pidfd");
+        return skip("events_fail_for_one_of_many_waiters", "pidfd");
     }
     for _ in 0..20 {
         let mut child = helper("wait 7");
@@ -417,9 +416,9 @@ fn events_fail_for_one_of_many_who_wait() {
         let exits = thread::scope(|scope| {
             let process = &process;
             let waiters: Vec<_> = (0..8)
-                .map(|number| {
+                .map(|index| {
                     scope.spawn(move || {
-                        if number % 4 == 3 {
+                        if index % 4 == 3 {
                             deny(&[libc::SYS_ppoll], libc::EPERM);
                         }
                         process.wait().unwrap()
@@ -434,7 +433,7 @@ fn events_fail_for_one_of_many_who_wait() {
             drop(child.stdin.take());
             waiters
                 .into_iter()
-                .map(|it| it.join().unwrap())
+                .map(|waiter| waiter.join().unwrap())
                 .collect::<Vec<_>>()
         });
         assert!(exits.iter().all(|exit| exit.code() == Some(7)), "{exits:?}");
@@ -442,8 +441,9 @@ fn events_fail_for_one_of_many_who_wait() {
     }
 }
 
-/// What the crate asks of the kernel for its waits. Without `openat` and `pread64` there
-/// is no /proc, which `without_proc` tests. `close` cannot be tested: nothing ends then.
+/// The system calls of the crate's waits. Without `openat` and `pread64`, there is no /proc, which
+/// `without_proc` in `permissions.rs` tests. `close` cannot be denied: the helpers' pipes would
+/// stay open, and no helper would exit.
 const CALLS: [(&str, i64); 14] = [
     ("pidfd_open", libc::SYS_pidfd_open),
     ("ppoll", libc::SYS_ppoll),
@@ -461,7 +461,7 @@ const CALLS: [(&str, i64); 14] = [
     ("clock_nanosleep", libc::SYS_clock_nanosleep),
 ];
 
-const ANSWERS: [(&str, i32); 5] = [
+const ERRORS: [(&str, i32); 5] = [
     ("EPERM", libc::EPERM),
     ("EACCES", libc::EACCES),
     ("ENOSYS", libc::ENOSYS),
@@ -469,27 +469,29 @@ const ANSWERS: [(&str, i32); 5] = [
     ("EMFILE", libc::EMFILE),
 ];
 
-/// Each call denied with each answer: every wait finds the exit by another way,
-/// with the right status or none, and times out when it should.
+/// Each call fails with each error. Every wait must find the exit in another way, with the right
+/// status or an unknown one, and must time out if there is no exit.
 #[test]
-fn every_denied_call_has_a_way_around() {
-    let shown = codes_are_shown("every_denied_call_has_a_way_around");
+fn each_denied_syscall_falls_back() {
+    let proc_shows_exit_codes = proc_shows_exit_codes("each_denied_syscall_falls_back");
     for (call, number) in CALLS {
-        for (answer, errno) in ANSWERS {
+        for (name, errno) in ERRORS {
             let tests = thread::spawn(move || {
                 let child = helper("wait 7");
                 let reaped = helper("wait 7");
                 let zombie = Grandchild::new("wait 7");
                 deny(&[number], errno);
-                // Whether the codes in /proc are to be believed goes by the kernel's age.
-                waits(child, reaped, zombie, shown && call != "uname");
+                // Without `uname`, the version of the kernel is unknown, and so whether the exit
+                // codes in /proc are right.
+                let is_status_known = proc_shows_exit_codes && call != "uname";
+                assert_all_waits_work(child, reaped, zombie, is_status_known);
             });
-            assert!(tests.join().is_ok(), "{call} denied with {answer}");
+            assert!(tests.join().is_ok(), "{call} denied with {name}");
         }
     }
 }
 
-/// Nobody's number is told from somebody's, and a stranger's end is seen.
+/// The crate still distinguishes unused pids from used ones, and finds the exit of a non-child.
 #[test]
 fn without_the_null_signal() {
     let calls: [&[i64]; 3] = [
@@ -497,17 +499,17 @@ fn without_the_null_signal() {
         &[libc::SYS_tgkill, libc::SYS_pidfd_open],
         &[libc::SYS_tgkill, libc::SYS_getpgid],
     ];
-    // If neither of the two is told nor a pidfd to be had, nobody knows.
+    // Without a pidfd, `tgkill` and `getpgid`, nothing shows whether a pid is in use.
     for calls in calls.into_iter().take(if has_pidfd() { 3 } else { 2 }) {
         for errno in [libc::EPERM, libc::EACCES, libc::ENOSYS] {
-            in_a_sandbox(calls, errno, |_| {
-                let gone = common::unused_pid();
+            in_sandbox(calls, errno, |_| {
+                let unused = common::unused_pid();
                 for timeout in [Some(Duration::ZERO), Some(LONG), None] {
-                    let answer = wait_pid(gone, timeout);
-                    assert!(matches!(answer, Err(Error::NotFound { .. })), "{answer:?}");
+                    let result = wait_pid(unused, timeout);
+                    assert!(matches!(result, Err(Error::NotFound { .. })), "{result:?}");
                 }
                 for backend in [Backend::PidFd, Backend::Polling] {
-                    let opened = Process::open_with(gone, backend);
+                    let opened = Process::open_with(unused, backend);
                     assert!(
                         matches!(
                             opened,
@@ -516,9 +518,9 @@ fn without_the_null_signal() {
                         "{opened:?}"
                     );
                 }
-                let opened = Process::open(gone);
+                let opened = Process::open(unused);
                 assert!(matches!(opened, Err(Error::NotFound { .. })), "{opened:?}");
-                let inserted = WaitSet::new().insert(gone);
+                let inserted = WaitSet::new().insert(unused);
                 assert!(matches!(inserted, Err(Error::NotFound { .. })));
 
                 let thread = gettid().as_raw_nonzero().get() as u32;
@@ -529,25 +531,25 @@ fn without_the_null_signal() {
                 let mut grandchild = Grandchild::new("wait 7");
                 let mut set = WaitSet::new();
                 set.insert(grandchild.pid).unwrap();
-                let mut held = common::held(grandchild.pid);
+                let processes = common::open_by_all(grandchild.pid);
                 grandchild.end();
                 grandchild.reap();
-                for process in &mut held {
-                    let exit = process.wait_timeout(LONG).unwrap().expect("is seen");
+                for process in &processes {
+                    let exit = process.wait_timeout(LONG).unwrap().expect("has exited");
                     assert!(matches!(exit.code(), Some(7) | None));
                 }
-                set.wait(Some(LONG)).unwrap().expect("is seen");
+                set.wait(Some(LONG)).unwrap().expect("has exited");
             });
         }
     }
 }
 
-/// All that a thread is denied, another may have: as with a want of memory, the failure
-/// passes, and events are waited for again.
+/// A failure can be temporary, such as a lack of memory, or concern only one thread. Later waits
+/// use events again.
 #[test]
-fn a_failure_to_wait_for_events_passes() {
+fn set_recovers_from_epoll_failure() {
     if !has_pidfd() {
-        return skip("a_failure_to_wait_for_events_passes", "pidfd");
+        return skip("set_recovers_from_epoll_failure", "pidfd");
     }
     let mut children = [helper("wait 7"), helper("wait 8")];
     let pids = [children[0].id(), children[1].id()];
@@ -572,7 +574,7 @@ fn a_failure_to_wait_for_events_passes() {
     );
     let before = voluntary_switches();
     assert_eq!(set.wait(Some(Duration::from_secs(1))).unwrap(), None);
-    // By polling there are 25.
+    // A second of polling takes 25 context switches.
     let switches = voluntary_switches() - before;
     assert!(switches < 10, "it polls: {switches} context switches");
     drop(children[1].stdin.take());
@@ -586,19 +588,19 @@ fn voluntary_switches() -> i64 {
         .voluntary_context_switches()
 }
 
-/// However many are polled, and however short the timeouts.
+/// The number of polled processes and the timeout do not matter.
 #[test]
 fn polling_takes_a_tenth_of_a_core_at_most() {
-    let skip = |lacking| skip("polling_takes_a_tenth_of_a_core_at_most", lacking);
+    let skip = |needed| skip("polling_takes_a_tenth_of_a_core_at_most", needed);
     if cpu_clock_counts_ticks() {
         return skip("a CPU clock that counts more than whole ticks");
     }
-    // An emulated one takes too long for the set's own work, and for the first two looks,
-    // by which the pace is found.
-    if share_of_a_core(|| thread::sleep(Duration::from_millis(1))) > 0.05 {
+    // An emulated processor takes too long for the work of the set itself, and for the first two
+    // checks, by which the backoff is found.
+    if cpu_share(|| thread::sleep(Duration::from_millis(1))) > 0.05 {
         return skip("a processor that takes less than 50 µs for a short sleep");
     }
-    in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {
+    in_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, |_| {
         let helpers: Vec<_> = (0..100).map(|_| helper("ignore-stdin")).collect();
         let mut set = WaitSet::new();
         for helper in &helpers {
@@ -606,34 +608,36 @@ fn polling_takes_a_tenth_of_a_core_at_most() {
         }
         let single = Process::open(helpers[0].id()).unwrap();
         for timeout in [1, 10].map(Duration::from_millis) {
-            let of_set = share_of_a_core(|| {
+            let of_set = cpu_share(|| {
                 assert_eq!(set.wait(Some(timeout)).unwrap(), None);
             });
-            let of_process = share_of_a_core(|| {
+            let of_process = cpu_share(|| {
                 assert_eq!(single.wait_timeout(timeout).unwrap(), None);
             });
-            // What so many sleeps take by themselves, the tenth, and the set's own work.
-            let most = share_of_a_core(|| thread::sleep(timeout)) + 0.2;
-            assert!(of_set < most, "set, {timeout:?}: {of_set:.2}");
-            assert!(of_process < most, "Process, {timeout:?}: {of_process:.2}");
+            // Allow for the sleeps themselves, a tenth of a core, and the work of the set itself.
+            let max = cpu_share(|| thread::sleep(timeout)) + 0.2;
+            assert!(of_set < max, "set, {timeout:?}: {of_set:.2}");
+            assert!(of_process < max, "Process, {timeout:?}: {of_process:.2}");
         }
     });
 }
 
-fn share_of_a_core(mut wait: impl FnMut()) -> f64 {
-    let (start, cpu) = (Instant::now(), cpu_time());
+/// Repeats the wait for half a second, and returns the CPU time as a fraction of one core.
+fn cpu_share(mut wait: impl FnMut()) -> f64 {
+    let (start, cpu) = (Instant::now(), thread_cpu_time());
     while start.elapsed() < Duration::from_millis(500) {
         wait();
     }
-    (cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
+    (thread_cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64()
 }
 
-/// A look, or a wait for one, is made without what a set takes: these calls kill.
+/// A check with a zero timeout, or a wait for one process, needs no set. Here, creating an epoll
+/// kills the process.
 #[test]
-fn a_look_takes_no_epoll() {
+fn zero_timeout_uses_no_epoll() {
     let helpers = [helper("wait 7"), helper("wait 8")];
     let pids = [helpers[0].id(), helpers[1].id()];
-    let looks = move || {
+    let checks = move || {
         for timeout in [Duration::ZERO, SHORT] {
             assert_eq!(
                 wait_all([pids[0]], Some(timeout)).unwrap().running,
@@ -646,14 +650,22 @@ fn a_look_takes_no_epoll() {
         assert_eq!(wait_any(pids, timeout).unwrap(), None);
     };
     let denied = thread::spawn(move || {
-        filter(&[libc::SYS_epoll_create1], SeccompAction::Trap);
-        looks();
+        install_filter(&[libc::SYS_epoll_create1], SeccompAction::Trap);
+        checks();
     });
     denied.join().unwrap();
 }
 
-fn waits(mut child: Helper, mut reaped: Helper, mut zombie: Grandchild, shown: bool) {
-    let known = |exit: Exit| exit.code() == Some(7) || (!shown && exit.status().is_none());
+/// Waits in every way for three processes that exit with code 7: a child, a child that is reaped,
+/// and a zombie that is not a child.
+fn assert_all_waits_work(
+    mut child: Helper,
+    mut reaped: Helper,
+    mut zombie: Grandchild,
+    is_status_known: bool,
+) {
+    let is_right =
+        |exit: Exit| exit.code() == Some(7) || (!is_status_known && exit.status().is_none());
     let pids = [child.id(), reaped.id(), zombie.pid];
     for pid in pids {
         assert_eq!(wait_pid(pid, Some(Duration::ZERO)).unwrap(), None);
@@ -665,113 +677,118 @@ fn waits(mut child: Helper, mut reaped: Helper, mut zombie: Grandchild, shown: b
         assert!(set.insert(pid).unwrap());
     }
     assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
-    let mut held = pids.map(common::held);
-    for process in held.iter_mut().flatten() {
+    let processes = pids.map(common::open_by_all);
+    for process in processes.iter().flatten() {
         assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
     }
 
     zombie.end();
-    assert!(known(wait_pid(zombie.pid, Some(LONG)).unwrap().unwrap()));
+    assert!(is_right(wait_pid(zombie.pid, Some(LONG)).unwrap().unwrap()));
     drop(reaped.stdin.take());
-    // The look at a child asks for its status first, and gets it unless just that
-    // is denied; then it shows in /proc.
-    assert!(known(wait_pid(reaped.id(), Some(LONG)).unwrap().unwrap()));
+    // The check of a child asks for its status first. If that call is denied, /proc shows the
+    // status.
+    assert!(is_right(
+        wait_pid(reaped.id(), Some(LONG)).unwrap().unwrap()
+    ));
     reaped.wait().unwrap();
     drop(child.stdin.take());
-    assert!(known(wait_pid(child.id(), None).unwrap().unwrap()));
+    assert!(is_right(wait_pid(child.id(), None).unwrap().unwrap()));
 
-    let [of_child, of_reaped, of_zombie] = &mut held;
-    for process in of_child.iter_mut().chain(of_zombie) {
+    let [of_child, of_reaped, of_zombie] = &processes;
+    for process in of_child.iter().chain(of_zombie) {
         assert!(
-            known(process.wait_timeout(LONG).unwrap().unwrap()),
+            is_right(process.wait_timeout(LONG).unwrap().unwrap()),
             "{process:?}"
         );
     }
     for process in of_reaped {
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
-        assert!(known(exit) || exit.status().is_none(), "{process:?}");
+        assert!(is_right(exit) || exit.status().is_none(), "{process:?}");
     }
-    let mut left = pids.to_vec();
+    let mut remaining = pids.to_vec();
     while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
-        left.retain(|&it| it != pid);
-        assert!(known(exit) || (pid == reaped.id() && exit.status().is_none()));
+        remaining.retain(|&remaining| remaining != pid);
+        assert!(is_right(exit) || (pid == reaped.id() && exit.status().is_none()));
     }
-    assert!(left.is_empty());
+    assert!(remaining.is_empty());
     let status = child.wait_timeout(LONG).unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
 }
 
 #[test]
-fn without_pidfd_open_it_is_awaited_by_the_timer() {
-    for on in ALL {
-        in_a_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, move |_| {
-            assert_awaited(on, || {}, |_| {}, Backend::Polling);
+fn awaited_by_the_timer_without_pidfd_open() {
+    for runtime in ALL {
+        in_sandbox(&[libc::SYS_pidfd_open], libc::EPERM, move |_| {
+            assert_awaited(runtime, || {}, |_| {}, Backend::Polling);
         });
     }
 }
 
 #[test]
-fn events_fail_while_it_is_awaited() {
+fn events_fail_while_awaiting() {
     if !has_pidfd() {
-        return skip("events_fail_while_it_is_awaited", "pidfd");
+        return skip("events_fail_while_awaiting", "pidfd");
     }
-    for on in ALL {
-        in_a_sandbox(&[], 0, move |_| {
-            // Seen by itself, after the exit, or by another one's look before that.
-            let denied = || deny(&[libc::SYS_ppoll], libc::EPERM);
-            assert_awaited(on, || {}, |_| denied(), Backend::PidFd);
+    for runtime in ALL {
+        in_sandbox(&[], 0, move |_| {
+            // The wait itself fails after the exit; or another check fails before it.
+            let deny_poll = || deny(&[libc::SYS_ppoll], libc::EPERM);
+            assert_awaited(runtime, || {}, |_| deny_poll(), Backend::PidFd);
         });
-        in_a_sandbox(&[], 0, move |_| {
-            let looked = |process: &Process| {
+        in_sandbox(&[], 0, move |_| {
+            let check = |process: &Process| {
                 deny(&[libc::SYS_ppoll], libc::EPERM);
                 assert_eq!(process.try_wait().unwrap(), None);
             };
-            assert_awaited(on, || {}, looked, Backend::Polling);
+            assert_awaited(runtime, || {}, check, Backend::Polling);
         });
     }
 }
 
 #[test]
-fn what_cannot_be_registered_is_awaited_by_the_timer() {
+fn awaited_by_the_timer_if_registration_fails() {
     if !has_pidfd() {
-        return skip("what_cannot_be_registered_is_awaited_by_the_timer", "pidfd");
+        return skip("awaited_by_the_timer_if_registration_fails", "pidfd");
     }
-    // Async-io's own `block_on` needs the call itself.
-    for on in ALL.into_iter().filter(|on| *on != On::AsyncIo) {
+    // `async_io::block_on` needs the denied calls itself.
+    for runtime in ALL
+        .into_iter()
+        .filter(|runtime| *runtime != AsyncRuntime::AsyncIo)
+    {
         for (call, errno) in [
             (libc::SYS_epoll_ctl, libc::ENOSPC),
             (libc::SYS_fcntl, libc::EPERM),
         ] {
-            in_a_sandbox(&[], 0, move |_| {
-                assert_awaited(on, || deny(&[call], errno), |_| {}, Backend::PidFd);
+            in_sandbox(&[], 0, move |_| {
+                assert_awaited(runtime, || deny(&[call], errno), |_| {}, Backend::PidFd);
             });
         }
     }
 }
 
 fn assert_awaited(
-    on: On,
-    before: impl FnOnce(),
-    in_the_middle: impl FnOnce(&Process),
-    by: Backend,
+    runtime: AsyncRuntime,
+    before_first_poll: impl FnOnce(),
+    before_exit: impl FnOnce(&Process),
+    backend_after: Backend,
 ) {
     let mut child = helper("wait 7");
     let process = Process::open(child.id()).unwrap();
-    let exits = on.block_on(async {
-        let mut wait = on.wait(&process);
-        before();
+    let exits = runtime.block_on(async {
+        let mut wait = runtime.wait(&process);
+        before_first_poll();
         assert!(poll_once(&mut wait).await.is_none());
-        in_the_middle(&process);
-        let mut another = on.wait(&process);
-        if by == Backend::Polling {
-            assert!(poll_once(&mut another).await.is_none());
+        before_exit(&process);
+        let mut second_wait = runtime.wait(&process);
+        if backend_after == Backend::Polling {
+            assert!(poll_once(&mut second_wait).await.is_none());
         }
         drop(child.stdin.take());
-        [wait.await, another.await]
+        [wait.await, second_wait.await]
     });
     for exit in exits {
-        assert_eq!(exit.unwrap().code(), Some(7), "{on:?}");
+        assert_eq!(exit.unwrap().code(), Some(7), "{runtime:?}");
     }
-    assert_eq!(process.backend(), by, "{on:?}");
+    assert_eq!(process.backend(), backend_after, "{runtime:?}");
     child.wait().unwrap();
 }

@@ -1,4 +1,4 @@
-//! `WaitSet`, `wait_any` and `wait_all` on every OS.
+//! Tests of `WaitSet`, `wait_any` and `wait_all` on every OS.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So that exit codes tell them apart.
+/// Helpers that exit with their index as exit code.
 fn helpers(count: u32) -> Vec<Helper> {
     (0..count)
         .map(|code| helper(&format!("wait {code}")))
@@ -26,7 +26,7 @@ fn set_of(helpers: &[Helper]) -> WaitSet {
 }
 
 #[test]
-fn an_empty_set_answers_at_once() {
+fn empty_set_returns_at_once() {
     let mut set = WaitSet::new();
     assert!(set.is_empty());
     assert_eq!(set.wait(None).unwrap(), None);
@@ -40,12 +40,16 @@ fn each_exit_is_reported_once() {
     let mut helpers = helpers(20);
     let mut set = set_of(&helpers);
     assert_eq!(set.len(), 20);
-    let mut codes: HashMap<_, _> = helpers.iter().map(|it| it.id()).zip(0..).collect();
+    let mut codes: HashMap<_, _> = helpers.iter().map(|helper| helper.id()).zip(0..).collect();
     for helper in &mut helpers {
         drop(helper.stdin.take());
     }
     while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
-        assert_eq!(exit.code(), codes.remove(&pid), "twice, or another's");
+        assert_eq!(
+            exit.code(),
+            codes.remove(&pid),
+            "reported once, with its own code"
+        );
         assert_eq!(set.len(), codes.len());
         assert!(set.pids().all(|pid| codes.contains_key(&pid)));
     }
@@ -56,7 +60,7 @@ fn each_exit_is_reported_once() {
 }
 
 #[test]
-fn it_times_out_and_never_early() {
+fn timeout_is_never_early() {
     let helpers = helpers(3);
     let mut set = set_of(&helpers);
     for timeout in [
@@ -73,7 +77,7 @@ fn it_times_out_and_never_early() {
 }
 
 #[test]
-fn a_zero_timeout_finds_an_exit() {
+fn zero_timeout_finds_an_exit() {
     let mut helpers = helpers(3);
     let mut set = set_of(&helpers);
     assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
@@ -85,9 +89,9 @@ fn a_zero_timeout_finds_an_exit() {
 }
 
 #[test]
-fn a_look_misses_none() {
+fn zero_timeout_reports_every_exit() {
     for _ in 0..200 {
-        // Before the insertion and after it.
+        // One helper exits before it is inserted, and one after that.
         let mut helpers = [helper("exit 1"), helper("wait 2"), helper("wait 3")];
         exit_of(helpers[0].id());
         let mut set = set_of(&helpers);
@@ -102,20 +106,20 @@ fn a_look_misses_none() {
         assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
 
         let pids = helpers.iter().map(|helper| helper.id());
-        let sorted = wait_all(pids, Some(Duration::ZERO)).unwrap();
-        assert_eq!(sorted.running, [helpers[2].id()]);
+        let all = wait_all(pids, Some(Duration::ZERO)).unwrap();
+        assert_eq!(all.running, [helpers[2].id()]);
     }
 }
 
 #[test]
-fn inserted_twice() {
+fn insert_twice() {
     let mut helpers = helpers(1);
     let mut set = set_of(&helpers);
     assert!(!set.insert(helpers[0].id()).unwrap());
     assert_eq!(set.len(), 1);
     drop(helpers[0].stdin.take());
     assert!(set.wait(Some(LONG)).unwrap().is_some());
-    assert_eq!(set.wait(Some(LONG)).unwrap(), None, "once is enough");
+    assert_eq!(set.wait(Some(LONG)).unwrap(), None, "reported once");
 }
 
 #[test]
@@ -124,7 +128,7 @@ fn removed_is_not_reported() {
     let mut set = set_of(&helpers);
     assert!(set.remove(helpers[0].id()));
     assert!(!set.remove(helpers[0].id()));
-    // This one exits first, and its news may be on the way already.
+    // The event of this exit may be pending when the process is removed.
     drop(helpers[1].stdin.take());
     exit_of(helpers[1].id());
     assert!(set.remove(helpers[1].id()));
@@ -137,7 +141,7 @@ fn removed_is_not_reported() {
 }
 
 #[test]
-fn removed_while_anothers_news_are_on_their_way() {
+fn remove_keeps_other_pending_events() {
     let mut helpers = helpers(2);
     let mut set = set_of(&helpers);
     drop(helpers[0].stdin.take());
@@ -158,7 +162,7 @@ fn removed_and_inserted_again() {
     drop(helpers[0].stdin.take());
     assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pid);
     assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
-    // Reported, but not reaped: it may be asked for again.
+    // The process was reported, but not reaped, so it can be inserted again.
     assert!(set.insert(pid).unwrap());
     let (again, exit) = set.wait(Some(LONG)).unwrap().unwrap();
     assert_eq!((again, exit.code()), (pid, Some(0)));
@@ -172,18 +176,19 @@ fn exited_between_insert_and_wait() {
         let status = helper.wait().unwrap(); // closes stdin, and reaps
         assert_eq!(status.code(), Some(code));
     }
-    let mut left: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
+    let pids: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
+    let mut remaining = pids.clone();
     while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
-        let index = left.iter().position(|&it| it == pid).expect("not twice");
-        left.remove(index);
-        let code = helpers.iter_mut().position(|it| it.id() == pid).unwrap();
+        let index = remaining.iter().position(|&remaining| remaining == pid);
+        remaining.remove(index.expect("reported once"));
+        let code = pids.iter().position(|&member| member == pid).unwrap();
         assert!(exit.status().is_none() || exit.code() == Some(code as i32));
     }
-    assert!(left.is_empty());
+    assert!(remaining.is_empty());
 }
 
 #[test]
-fn bad_pids() {
+fn invalid_pids_in_a_set() {
     let mut set = WaitSet::new();
     let unused = unused_pid();
     assert!(matches!(set.insert(0), Err(Error::InvalidPid { pid: 0 })));
@@ -210,14 +215,14 @@ fn children_and_others_together() {
 }
 
 #[test]
-fn more_than_a_system_call_takes_at_once() {
-    // Windows' WaitForMultipleObjects takes 64 handles.
+fn more_processes_than_one_system_call_takes() {
+    // WaitForMultipleObjects takes at most 64 handles.
     let mut helpers = helpers(200);
     let mut set = set_of(&helpers);
     for helper in &mut helpers {
         drop(helper.stdin.take());
     }
-    let mut codes: HashMap<_, _> = helpers.iter().map(|it| it.id()).zip(0..).collect();
+    let mut codes: HashMap<_, _> = helpers.iter().map(|helper| helper.id()).zip(0..).collect();
     while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
         assert_eq!(exit.code(), codes.remove(&pid));
     }
@@ -225,25 +230,25 @@ fn more_than_a_system_call_takes_at_once() {
 }
 
 #[test]
-fn it_is_send_and_sync() {
+fn set_is_send_and_sync() {
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<WaitSet>();
 }
 
 #[test]
-fn it_moves_to_another_thread_and_may_be_dropped_any_time() {
+fn set_moves_to_another_thread() {
     let mut helpers = helpers(4);
     let mut set = set_of(&helpers);
     drop(helpers[3].stdin.take());
     let waiter = thread::spawn(move || (set.wait(Some(LONG)), set));
-    let (found, set) = waiter.join().unwrap();
-    assert_eq!(found.unwrap().unwrap().0, helpers[3].id());
+    let (exit, set) = waiter.join().unwrap();
+    assert_eq!(exit.unwrap().unwrap().0, helpers[3].id());
     drop(helpers[2].stdin.take());
     drop(set);
 }
 
 #[test]
-fn the_first_of_many() {
+fn wait_any_returns_the_first() {
     let mut helpers = helpers(3);
     let pids = || helpers.iter().map(|helper| helper.id());
     assert_eq!(wait_any(pids(), Some(SHORT)).unwrap(), None);
@@ -259,25 +264,26 @@ fn the_first_of_many() {
 }
 
 #[test]
-fn each_pid_is_named_once() {
+fn wait_all_ignores_duplicates() {
     let mut helpers = helpers(2);
     let unused = unused_pid();
-    let [one, two] = [helpers[0].id(), helpers[1].id()];
+    let [exited, running] = [helpers[0].id(), helpers[1].id()];
     drop(helpers[0].stdin.take());
-    let exit = exit_of(one);
+    let exit = exit_of(exited);
     for timeout in [Duration::ZERO, SHORT] {
-        let sorted = wait_all([unused, one, two, one, unused, two], Some(timeout)).unwrap();
-        let pids: Vec<_> = sorted.exited.iter().map(|&(pid, _)| pid).collect();
-        assert_eq!(pids, [unused, one]);
-        assert_eq!(sorted.exited[1].1, exit);
-        assert_eq!(sorted.running, [two]);
+        let pids = [unused, exited, running, exited, unused, running];
+        let all = wait_all(pids, Some(timeout)).unwrap();
+        let exited_pids: Vec<_> = all.exited.iter().map(|&(pid, _)| pid).collect();
+        assert_eq!(exited_pids, [unused, exited]);
+        assert_eq!(all.exited[1].1, exit);
+        assert_eq!(all.running, [running]);
     }
-    let sorted = wait_all([unused, unused], Some(LONG)).unwrap();
-    assert_eq!(sorted.exited.len(), 1);
+    let all = wait_all([unused, unused], Some(LONG)).unwrap();
+    assert_eq!(all.exited.len(), 1);
 }
 
 #[test]
-fn a_look_finds_each_that_has_exited() {
+fn zero_timeout_finds_each_exit() {
     let mut helpers = helpers(50);
     let pids: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
     for (index, helper) in helpers.iter_mut().enumerate() {
@@ -286,14 +292,13 @@ fn a_look_finds_each_that_has_exited() {
             exit_of(helper.id());
         }
     }
-    let sorted = wait_all(pids.iter().copied(), Some(Duration::ZERO)).unwrap();
+    let all = wait_all(pids.iter().copied(), Some(Duration::ZERO)).unwrap();
+    let exits: HashMap<_, _> = all.exited.iter().copied().collect();
     for (index, &pid) in pids.iter().enumerate() {
-        match index % 2 {
-            0 => assert!(sorted.running.contains(&pid)),
-            _ => {
-                let (_, exit) = sorted.exited.iter().find(|it| it.0 == pid).unwrap();
-                assert_eq!(exit.code(), Some(index as i32));
-            }
+        if index % 2 == 0 {
+            assert!(all.running.contains(&pid));
+        } else {
+            assert_eq!(exits[&pid].code(), Some(index as i32));
         }
     }
     let (first, exit) = wait_any(pids.iter().copied(), Some(Duration::ZERO))
@@ -303,20 +308,20 @@ fn a_look_finds_each_that_has_exited() {
 }
 
 #[test]
-fn all_or_those_that_exit_in_time() {
+fn wait_all_with_timeout() {
     let mut helpers = helpers(4);
     let unused = unused_pid();
     let pids: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
     let with_unused = || pids.iter().copied().chain([unused, pids[0]]);
 
-    let sorted = wait_all(with_unused(), Some(Duration::ZERO)).unwrap();
-    assert_eq!(sorted.running, pids);
-    let [(pid, exit)] = sorted.exited[..] else {
-        panic!("{sorted:?}");
+    let all = wait_all(with_unused(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(all.running, pids);
+    let [(pid, exit)] = all.exited[..] else {
+        panic!("{all:?}");
     };
     assert_eq!((pid, exit.status()), (unused, None));
 
-    // One after the other, so that the order is known.
+    // These exit one after the other.
     let exited: Vec<(u32, Exit)> = [2, 0]
         .into_iter()
         .map(|index: usize| {
@@ -327,11 +332,11 @@ fn all_or_those_that_exit_in_time() {
         })
         .collect();
     let start = Instant::now();
-    let sorted = wait_all(with_unused(), Some(SHORT)).unwrap();
+    let all = wait_all(with_unused(), Some(SHORT)).unwrap();
     assert!(start.elapsed() >= SHORT);
-    assert_eq!(sorted.running, [pids[1], pids[3]]);
-    assert_eq!(sorted.exited.len(), 3);
-    assert!(exited.iter().all(|exit| sorted.exited.contains(exit)));
+    assert_eq!(all.running, [pids[1], pids[3]]);
+    assert_eq!(all.exited.len(), 3);
+    assert!(exited.iter().all(|exit| all.exited.contains(exit)));
 
     for helper in &mut helpers {
         drop(helper.stdin.take());

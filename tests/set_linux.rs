@@ -1,10 +1,10 @@
-//! Sets on Linux: many processes, few descriptors, sandboxes.
+//! Tests of sets on Linux: many processes, few descriptors, forked copies.
 
 #![cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 
 mod common;
 
-use common::{Helper, LONG, SHORT, alone, helper};
+use common::{Helper, LONG, SHORT, helper, in_subprocess};
 use nix::{
     sys::{
         resource::{Resource, getrlimit, setrlimit},
@@ -27,16 +27,16 @@ fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Takes all descriptors but so many, for as long as the answer is kept.
-fn all_descriptors_but(free: usize) -> Vec<fs::File> {
+/// Opens files until only `free` more descriptors can be opened.
+fn use_all_descriptors_but(free: usize) -> Vec<fs::File> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, soft.min(256), hard).unwrap();
-    let mut taken: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
-    taken.truncate(taken.len() - free);
-    taken
+    let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    files.truncate(files.len() - free);
+    files
 }
 
-/// All end, one after the other, and each is reported with its code.
+/// Ends the helpers one after the other. Asserts that each one is reported with its exit code.
 fn assert_all_are_reported(set: &mut WaitSet, mut helpers: Vec<Helper>) {
     for (code, helper) in (0..).zip(&mut helpers) {
         assert_eq!(set.wait(Some(SHORT / 4)).unwrap(), None);
@@ -54,11 +54,11 @@ fn helpers(count: u32) -> Vec<Helper> {
 }
 
 #[test]
-fn out_of_descriptors_in_the_middle() {
-    alone(|| {
+fn descriptors_run_out_during_inserts() {
+    in_subprocess(|| {
         let helpers = helpers(12);
         let mut set = WaitSet::new();
-        let _taken = all_descriptors_but(5);
+        let _files = use_all_descriptors_but(5);
         for helper in &helpers {
             assert!(set.insert(helper.id()).unwrap());
         }
@@ -69,7 +69,7 @@ fn out_of_descriptors_in_the_middle() {
 
 #[test]
 fn without_any_descriptor() {
-    alone(|| {
+    in_subprocess(|| {
         let helpers = helpers(4);
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
@@ -83,21 +83,21 @@ fn without_any_descriptor() {
 
 #[test]
 fn back_to_events_when_descriptors_are_free() {
-    alone(|| {
+    in_subprocess(|| {
         let helpers = helpers(8);
         let before = open_descriptors();
         let mut set = WaitSet::new();
-        let taken = all_descriptors_but(4);
+        let files = use_all_descriptors_but(4);
         for helper in &helpers {
             assert!(set.insert(helper.id()).unwrap());
         }
-        drop(taken);
+        drop(files);
         assert!(open_descriptors() <= before + 4);
         assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
         let process = procwait::Process::open(helpers[0].id()).unwrap();
         if process.as_event_fd().is_some() {
             drop(process);
-            // An epoll, and a pidfd for each.
+            // The set has an epoll and eight pidfds.
             assert_eq!(open_descriptors(), before + 9);
         }
         assert_all_are_reported(&mut set, helpers);
@@ -108,11 +108,14 @@ fn back_to_events_when_descriptors_are_free() {
 
 #[test]
 fn five_thousand_killed_at_once() {
-    alone(|| {
+    in_subprocess(|| {
         let count = match Process::open(std::process::id()).unwrap().backend() {
-            // gVisor, which has no other means, breaks down under 5,000 processes.
+            // gVisor has no pidfds, and fails under 5,000 processes.
             Backend::Polling => {
-                common::skip("five_thousand_killed_at_once", "pidfd: it is 500, polled");
+                common::skip(
+                    "five_thousand_killed_at_once",
+                    "pidfd: it runs with 500 polled processes",
+                );
                 500
             }
             _ => 5_000,
@@ -121,27 +124,27 @@ fn five_thousand_killed_at_once() {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         let before = open_descriptors();
         let mut set = WaitSet::new();
-        let mut left = HashSet::new();
+        let mut remaining = HashSet::new();
         for _ in 0..count {
             let pid = fork_and_sleep().as_raw() as u32;
-            left.insert(pid);
+            remaining.insert(pid);
             assert!(set.insert(pid).unwrap());
         }
         assert_eq!(set.len(), count);
         assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
-        for &pid in &left {
+        for &pid in &remaining {
             kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
         }
-        let pids = left.clone();
+        let pids = remaining.clone();
         while let Some((pid, exit)) = set.wait(Some(LONG)).unwrap() {
-            assert!(left.remove(&pid), "{pid} twice");
+            assert!(remaining.remove(&pid), "{pid} is reported once");
             assert_eq!(exit.signal(), Some(9));
         }
-        assert!(left.is_empty() && set.is_empty());
+        assert!(remaining.is_empty() && set.is_empty());
         drop(set);
         assert_eq!(open_descriptors(), before);
 
-        // Zombies all, and so sorted at once.
+        // All of them are zombies, which a check with a zero timeout reports.
         let all = wait_all(pids.iter().copied(), Some(Duration::ZERO)).unwrap();
         assert_eq!((all.exited.len(), all.running.len()), (count, 0));
         for pid in pids {
@@ -151,96 +154,98 @@ fn five_thousand_killed_at_once() {
 }
 
 #[test]
-fn a_forked_copy_of_the_descriptors_does_no_harm() {
-    alone(|| {
+fn closed_pidfds_of_a_forked_copy_are_not_reported() {
+    in_subprocess(|| {
         let mut helpers = helpers(2);
         let mut set = WaitSet::new();
         set.insert(helpers[0].id()).unwrap();
         set.insert(helpers[1].id()).unwrap();
-        // It has copies of the pidfds: closing ours takes nothing out of the epoll.
-        let copy = sleeper();
-        // The fork has copies of the pipes, too.
+        // The forked child has copies of the pidfds, so closing them in this process does not
+        // remove them from the epoll.
+        let forked = sleeper();
+        // It also has copies of the helpers' pipes: kill the helpers instead of closing the pipes.
         helpers[0].kill().unwrap();
         helpers[1].kill().unwrap();
         procwait::wait_pid(helpers[1].id(), None).unwrap();
         assert!(set.remove(helpers[1].id()));
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, helpers[0].id());
-        // Nothing of the two is left to be told.
+        // No event of the two helpers is pending.
         set.insert(std::process::id()).unwrap();
         assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
-        drop(copy);
+        drop(forked);
     });
 }
 
-/// Forks, and lets the child do something with its copy of the set.
+/// Forks, and runs `body` in the child with its copy of the set.
 #[allow(unsafe_code)]
 fn in_a_fork(set: &mut WaitSet, body: impl FnOnce(&mut WaitSet)) -> Pid {
-    // SAFETY: the process has one thread that does anything, the test's.
+    // SAFETY: the subprocess runs only this test, so no other thread can hold a lock.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             body(set);
-            // Not the parent's helpers, which would be ended if this returned.
+            // Exit without dropping the helpers, which would kill them.
             std::process::exit(0)
         }
     }
 }
 
-fn ended(pid: Pid) {
-    let code = WaitStatus::Exited(pid, 0);
-    assert_eq!(waitpid(pid, None).unwrap(), code);
+fn assert_success(pid: Pid) {
+    let success = WaitStatus::Exited(pid, 0);
+    assert_eq!(waitpid(pid, None).unwrap(), success);
 }
 
 #[test]
-fn a_forked_child_that_goes_on_with_its_copy_harms_only_itself() {
-    alone(|| {
+fn forked_copy_of_a_set_does_not_affect_the_parent() {
+    in_subprocess(|| {
         let mut helpers = helpers(3);
         let mut other = helper("ignore-stdin");
         let pids: Vec<_> = helpers.iter().map(|helper| helper.id()).collect();
         let mut set = WaitSet::new();
         set.insert(pids[0]).unwrap();
-        // Its registrations come to the parent, and do not make it spin.
-        let stranger = other.id();
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-        let copy = in_a_fork(&mut set, |set| {
-            assert!(set.insert(stranger).unwrap());
-            theirs.write_all(b"!").unwrap();
+        // The parent gets events for what the child registers, which must not make it spin.
+        let other_pid = other.id();
+        let (mut parent_end, mut child_end) = UnixStream::pair().unwrap();
+        let forked = in_a_fork(&mut set, |set| {
+            assert!(set.insert(other_pid).unwrap());
+            child_end.write_all(b"!").unwrap();
             pause();
         });
-        ours.read_exact(&mut [0]).unwrap();
-        // Under the same token, as the copy had the same count.
+        parent_end.read_exact(&mut [0]).unwrap();
+        // Both sets use the same token for their next process, because they count on from the same
+        // number.
         other.kill().unwrap();
-        procwait::wait_pid(stranger, None).unwrap();
+        procwait::wait_pid(other.id(), None).unwrap();
         set.insert(pids[1]).unwrap();
         let (start, timeout) = (Instant::now(), Duration::from_millis(300));
         assert_eq!(set.wait(Some(timeout)).unwrap(), None);
         assert!(start.elapsed() >= timeout);
-        kill(copy, Signal::SIGKILL).unwrap();
-        waitpid(copy, None).unwrap();
+        kill(forked, Signal::SIGKILL).unwrap();
+        waitpid(forked, None).unwrap();
 
-        // It waits and removes: what the parent waits for is told to the parent.
+        // The child waits and removes. The parent still gets its own events.
         set.insert(pids[2]).unwrap();
         helpers[0].kill().unwrap();
         procwait::wait_pid(pids[0], None).unwrap();
-        let gone = pids[0];
-        ended(in_a_fork(&mut set, move |set| {
-            assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, gone);
+        let exited = pids[0];
+        assert_success(in_a_fork(&mut set, move |set| {
+            assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, exited);
             assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
         }));
         let removed = pids[1];
-        ended(in_a_fork(&mut set, move |set| assert!(set.remove(removed))));
+        assert_success(in_a_fork(&mut set, move |set| assert!(set.remove(removed))));
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[0]);
         helpers[1].kill().unwrap();
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[1]);
-        ended(in_a_fork(&mut set, |set| drop(std::mem::take(set))));
+        assert_success(in_a_fork(&mut set, |set| drop(std::mem::take(set))));
         helpers[2].kill().unwrap();
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[2]);
         assert_eq!(set.wait(None).unwrap(), None);
     });
 }
 
-/// A process that does nothing, and of which we hold no pipe. It has copies of what is
-/// open here.
+/// A forked child that sleeps until it is killed. It needs no pipe, but has copies of the
+/// descriptors that were open at the fork.
 struct Sleeper(Pid);
 
 fn sleeper() -> Sleeper {
@@ -249,7 +254,7 @@ fn sleeper() -> Sleeper {
 
 #[allow(unsafe_code)]
 fn fork_and_sleep() -> Pid {
-    // SAFETY: the child does nothing but sleep until it is killed.
+    // SAFETY: the child only calls `pause`, which is async-signal-safe.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => loop {
@@ -280,16 +285,17 @@ fn limit_descriptors(soft: nix::libc::rlim_t) {
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
 }
 
-fn free_descriptors() -> usize {
+fn count_free_descriptors() -> usize {
     let files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
     files.len()
 }
 
 #[test]
 fn descriptors_are_left_to_the_program() {
-    alone(|| {
-        // At first, lowered in between, and lifted again.
-        for (count, limits, left) in [
+    in_subprocess(|| {
+        // How many processes, the limit at the first insert, the one for the others, and how many
+        // descriptors must stay free.
+        for (count, limits, reserve) in [
             (100, [64, 64], 8),
             (350, [300, 300], 32),
             (200, [600, 128], 16),
@@ -301,7 +307,7 @@ fn descriptors_are_left_to_the_program() {
                 assert!(set.insert(sleeper.id()).unwrap());
             }
             assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
-            assert!(free_descriptors() >= left, "{limits:?}");
+            assert!(count_free_descriptors() >= reserve, "{limits:?}");
             limit_descriptors(1_000);
             assert_eq!(set.wait(Some(Duration::from_millis(100))).unwrap(), None);
             for sleeper in &sleepers {
@@ -314,11 +320,11 @@ fn descriptors_are_left_to_the_program() {
 }
 
 #[test]
-fn it_does_not_grow_with_each_insert_and_remove() {
-    alone(|| {
+fn set_does_not_grow_by_insert_and_remove() {
+    in_subprocess(|| {
         let (sleeper, zombie) = (sleeper(), helper("exit 0"));
         procwait::wait_pid(zombie.id(), None).unwrap();
-        // All are polled.
+        // All members are polled.
         limit_descriptors(0);
         let mut set = WaitSet::new();
         let mut size = 0;
@@ -338,29 +344,29 @@ fn it_does_not_grow_with_each_insert_and_remove() {
 
 #[test]
 #[allow(unsafe_code)]
-fn descriptors_closed_behind_its_back() {
-    alone(|| {
+fn descriptors_closed_by_other_code() {
+    in_subprocess(|| {
         let sleepers = [sleeper(), sleeper(), sleeper()];
         let mut set = WaitSet::new();
         for sleeper in &sleepers {
             set.insert(sleeper.id()).unwrap();
         }
         let fds = fs::read_dir("/proc/self/fd").unwrap();
-        let ours: Vec<_> = fds
+        let opened_by_set: Vec<_> = fds
             .map(|fd| fd.unwrap().path())
             .filter(|path| {
                 let link = fs::read_link(path).unwrap_or_default();
                 let link = link.to_string_lossy();
                 ["eventpoll", "pidfd", "/stat"]
                     .iter()
-                    .any(|it| link.contains(it))
+                    .any(|kind| link.contains(kind))
             })
             .collect();
-        assert!(ours.len() >= 3);
-        for path in ours {
-            let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-            // SAFETY: not in the least; it is the mistake that is tested.
-            drop(unsafe { OwnedFd::from_raw_fd(number) });
+        assert!(opened_by_set.len() >= 3);
+        for path in opened_by_set {
+            let raw_fd = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            // SAFETY: this is unsound. The test is about this mistake.
+            drop(unsafe { OwnedFd::from_raw_fd(raw_fd) });
         }
         assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
         assert_eq!(set.wait(Some(SHORT)).unwrap(), None);

@@ -1,10 +1,10 @@
-//! Signals, which only Unix has.
+//! Tests of sending signals and of `stop`, on Unix.
 
 #![cfg(unix)]
 
 mod common;
 
-use common::{LONG, SHORT, held, helper, ready_helper};
+use common::{LONG, SHORT, helper, open_by_all, ready_helper};
 use nix::{
     libc,
     sys::signal::{Signal, kill},
@@ -14,26 +14,26 @@ use procwait::{Error, Process, WaitSet};
 use std::time::{Duration, Instant};
 
 #[test]
-fn sent_or_exited() {
+fn send_signal_reports_exited() {
     let mut child = helper("ignore-stdin");
-    let processes = held(child.id());
+    let processes = open_by_all(child.id());
     let mut set = WaitSet::new();
     set.insert(child.id()).unwrap();
     for process in &processes {
-        assert!(process.send_signal(0).unwrap(), "only asks");
+        assert!(process.send_signal(0).unwrap(), "it is running");
         assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
     }
     assert!(set.send_signal(child.id(), 0).unwrap());
     assert!(processes[0].send_signal(libc::SIGUSR1).unwrap());
     common::exit_of(child.id());
-    // A zombie has exited, also for what is no signal.
+    // A zombie has exited, which is reported even if the signal is invalid.
     for signal in [0, libc::SIGTERM, 1_000] {
-        for process in processes.iter().chain(&held(child.id())) {
+        for process in processes.iter().chain(&open_by_all(child.id())) {
             assert!(!process.send_signal(signal).unwrap());
         }
         assert!(!set.send_signal(child.id(), signal).unwrap());
     }
-    let reaped = held(child.id());
+    let reaped = open_by_all(child.id());
     child.wait().unwrap();
     for process in processes.iter().chain(&reaped) {
         assert!(!process.send_signal(libc::SIGTERM).unwrap());
@@ -48,7 +48,7 @@ fn sent_or_exited() {
 }
 
 #[test]
-fn what_is_no_signal() {
+fn invalid_signal_is_einval() {
     let child = helper("wait 0");
     let mut set = WaitSet::new();
     set.insert(child.id()).unwrap();
@@ -60,7 +60,7 @@ fn what_is_no_signal() {
         error => panic!("{error}"),
     };
     for signal in [-1, 1_000, i32::MIN, i32::MAX] {
-        for process in &held(child.id()) {
+        for process in &open_by_all(child.id()) {
             check(process.send_signal(signal).unwrap_err(), signal);
             assert_eq!(process.try_wait().unwrap(), None);
         }
@@ -70,10 +70,10 @@ fn what_is_no_signal() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_real_time_signal() {
+fn real_time_signal() {
     for index in 0..2 {
         let mut child = helper("ignore-stdin");
-        let process = held(child.id()).swap_remove(index);
+        let process = open_by_all(child.id()).swap_remove(index);
         let signal = libc::SIGRTMIN() + 1;
         assert!(process.send_signal(signal).unwrap());
         assert_eq!(process.wait().unwrap().signal(), Some(signal));
@@ -82,10 +82,10 @@ fn a_real_time_signal() {
 }
 
 #[test]
-fn it_obeys_within_the_grace() {
+fn stop_with_sigterm() {
     for index in 0..2 {
         let mut child = ready_helper("on-term 5", "ready");
-        let process = held(child.id()).swap_remove(index);
+        let process = open_by_all(child.id()).swap_remove(index);
         let exit = process.stop(LONG).unwrap().unwrap();
         assert_eq!(exit.code(), Some(5));
         assert_eq!(process.stop(Duration::ZERO).unwrap(), Some(exit));
@@ -94,10 +94,10 @@ fn it_obeys_within_the_grace() {
 }
 
 #[test]
-fn a_stopped_process_can_obey() {
+fn stop_continues_a_stopped_process() {
     for index in 0..2 {
         let mut child = ready_helper("on-term 5", "ready");
-        let process = held(child.id()).swap_remove(index);
+        let process = open_by_all(child.id()).swap_remove(index);
         kill(Pid::from_raw(child.id() as i32), Signal::SIGSTOP).unwrap();
         assert_eq!(process.stop(LONG).unwrap().unwrap().code(), Some(5));
         child.wait().unwrap();
@@ -105,11 +105,11 @@ fn a_stopped_process_can_obey() {
 }
 
 #[test]
-fn one_that_does_not_obey_is_killed() {
+fn stop_escalates_to_sigkill() {
     for grace in [Duration::ZERO, SHORT, Duration::from_millis(100)] {
         for index in 0..2 {
             let mut child = ready_helper("on-term ignore", "ready");
-            let process = held(child.id()).swap_remove(index);
+            let process = open_by_all(child.id()).swap_remove(index);
             let start = Instant::now();
             assert_eq!(process.stop(grace).unwrap(), None);
             assert!(start.elapsed() >= grace);
@@ -120,15 +120,15 @@ fn one_that_does_not_obey_is_killed() {
 }
 
 #[test]
-fn it_had_exited_before_it_was_asked_to_stop() {
+fn stop_of_an_exited_process() {
     let mut child = helper("exit 3");
-    let processes = held(child.id());
+    let processes = open_by_all(child.id());
     common::exit_of(child.id());
     for process in &processes {
         let exit = process.stop(Duration::ZERO).unwrap().unwrap();
         assert_eq!(exit.code(), Some(3));
     }
-    let processes = held(child.id());
+    let processes = open_by_all(child.id());
     child.wait().unwrap();
     for process in &processes {
         assert!(process.stop(LONG).unwrap().is_some());
@@ -136,7 +136,7 @@ fn it_had_exited_before_it_was_asked_to_stop() {
 }
 
 #[test]
-fn stopped_by_many_at_once() {
+fn stop_from_many_threads() {
     let mut child = ready_helper("on-term 5", "ready");
     let process = Process::open(child.id()).unwrap();
     std::thread::scope(|scope| {
@@ -153,19 +153,19 @@ fn stopped_by_many_at_once() {
     child.wait().unwrap();
 }
 
-/// Its parent is blocked in the kernel, and might not die before its child has exited.
+/// The process sleeps in `vfork`, and may not die of SIGKILL before its child has exited.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_process_in_an_uninterruptible_sleep() {
+fn process_in_uninterruptible_sleep() {
     use std::io::BufReader;
     let mut child = helper("vfork");
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let grandchild: u32 = common::line(&mut stdout).parse().unwrap();
+    let grandchild: u32 = common::read_line(&mut stdout).parse().unwrap();
     let process = Process::open(child.id()).unwrap();
     let start = Instant::now();
     let stopped = process.stop(SHORT).unwrap();
     assert!(start.elapsed() < LONG);
-    assert_eq!(stopped, None, "it ignores the signal");
+    assert_eq!(stopped, None, "it ignores SIGTERM");
     drop(child.stdin.take());
     let grandchild = Process::open(grandchild);
     assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
@@ -177,19 +177,19 @@ fn a_process_in_an_uninterruptible_sleep() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn another_users_process() {
-    let Some(mut waiter) = common::stranger("another_users_process") else {
+fn process_of_another_user() {
+    let Some(mut waiter) = common::waiter_as_other_user("process_of_another_user") else {
         return;
     };
     let mut child = helper("wait 7");
-    waiter.ask(&format!("open {}", child.id()));
-    let refused = format!("kill failed for process {}: ", child.id());
+    waiter.request(&format!("open {}", child.id()));
+    let denied = format!("kill failed for process {}: ", child.id());
     for signal in [0, libc::SIGTERM, libc::SIGKILL] {
-        let answer = waiter.ask(&format!("signal {signal}"));
-        assert!(answer.starts_with(&refused), "{answer}");
+        let answer = waiter.request(&format!("signal {signal}"));
+        assert!(answer.starts_with(&denied), "{answer}");
         assert!(answer.contains("(os error 1)"), "EPERM: {answer}");
     }
     drop(child.stdin.take());
     child.wait().unwrap();
-    assert_eq!(waiter.ask("signal 15"), "false");
+    assert_eq!(waiter.request("signal 15"), "false");
 }

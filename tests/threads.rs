@@ -1,11 +1,11 @@
-//! Threads that are not like the others: with descriptors of their own, in a process
-//! whose first thread has ended, or that call `execve`.
+//! Tests with unusual threads: with their own descriptor table, in a process whose main thread has
+//! exited, and in one where another thread calls `execve`.
 
 #![cfg(target_os = "linux")]
 
 mod common;
 
-use common::{Grandchild, LONG, Told, alone, codes_are_shown, helper, skip};
+use common::{Controller, Grandchild, LONG, helper, in_subprocess, proc_shows_exit_codes, skip};
 use nix::sched::{CloneFlags, unshare};
 use procwait::{Backend, Process, wait_pid};
 use std::{
@@ -16,30 +16,30 @@ use std::{
 };
 
 #[test]
-fn a_thread_with_descriptors_of_its_own() {
-    alone(|| {
-        let test = "a_thread_with_descriptors_of_its_own";
-        let code = codes_are_shown(test).then_some(7);
-        let (mut there, mut here) = (Grandchild::new("wait 7"), Grandchild::new("wait 9"));
+fn thread_with_own_descriptor_table() {
+    in_subprocess(|| {
+        let test = "thread_with_own_descriptor_table";
+        let code = proc_shows_exit_codes(test).then_some(7);
+        let (mut unshared, mut shared) = (Grandchild::new("wait 7"), Grandchild::new("wait 9"));
         let (send, opened) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
-        let pid = there.pid;
-        let number = |process: &Process| process.as_event_fd().map(|fd| fd.as_raw_fd());
+        let pid = unshared.pid;
+        let raw_fd = |process: &Process| process.as_event_fd().map(|fd| fd.as_raw_fd());
         let thread = thread::spawn(move || {
             unshare(CloneFlags::CLONE_FILES).unwrap();
             let process = Process::open(pid).unwrap();
-            send.send(number(&process)).unwrap();
+            send.send(raw_fd(&process)).unwrap();
             let _ = ended.recv();
             process.wait().unwrap()
         });
-        // The same number is one process's pidfd there, and another's here.
+        // The same descriptor number is the pidfd of another process in each of the two threads.
         let opened = opened.recv().unwrap();
-        let process = Process::open(here.pid).unwrap();
-        assert_eq!(number(&process), opened);
+        let process = Process::open(shared.pid).unwrap();
+        assert_eq!(raw_fd(&process), opened);
         if opened.is_none() {
             skip(test, "pidfd");
         }
-        for grandchild in [&mut there, &mut here] {
+        for grandchild in [&mut unshared, &mut shared] {
             grandchild.end();
             wait_pid(grandchild.pid, Some(LONG)).unwrap().unwrap();
         }
@@ -49,22 +49,23 @@ fn a_thread_with_descriptors_of_its_own() {
 }
 
 #[test]
-fn a_waiter_whose_first_thread_has_ended() {
-    let told = match codes_are_shown("a_waiter_whose_first_thread_has_ended") {
-        true => "exited with code 7",
-        false => "exited, status unknown",
+fn waiting_without_a_main_thread() {
+    let expected = if proc_shows_exit_codes("waiting_without_a_main_thread") {
+        "exited with code 7"
+    } else {
+        "exited, status unknown"
     };
     let mut grandchild = Grandchild::new("wait 7");
-    let mut waiter = Told::new(&format!("dead-leader-waiter {}", grandchild.pid));
+    let mut waiter = Controller::new(&format!("waiter-without-main-thread {}", grandchild.pid));
     waiter.answer();
     grandchild.end();
-    assert_eq!(waiter.answer(), told);
+    assert_eq!(waiter.answer(), expected);
 }
 
 #[test]
-fn execve_by_another_thread_is_no_exit() {
-    let child = helper("exec-again");
-    let mut processes = common::held(child.id());
+fn execve_in_other_thread_is_not_an_exit() {
+    let child = helper("exec-in-thread");
+    let mut processes = common::open_by_all(child.id());
     processes.push(Process::open_with(child.id(), Backend::Polling).unwrap());
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(2) {

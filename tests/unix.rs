@@ -1,10 +1,11 @@
-//! What only Unix has: signals, stopped processes, ignored children.
+//! Tests that only Unix needs: deaths by signal, stopped processes, ignored children, interrupted
+//! waits.
 
 #![cfg(unix)]
 
 mod common;
 
-use common::{LONG, SHORT, alone, held, helper, helper_command, spawn};
+use common::{LONG, SHORT, helper, helper_command, in_subprocess, open_by_all, spawn};
 use nix::{
     sys::pthread::{Pthread, pthread_kill, pthread_self},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction},
@@ -28,10 +29,10 @@ fn nix_pid(pid: u32) -> Pid {
 }
 
 #[test]
-fn signals() {
+fn exit_by_signal() {
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGUSR1] {
         let mut child = helper("ignore-stdin");
-        let processes = held(child.id());
+        let processes = open_by_all(child.id());
         kill(nix_pid(child.id()), signal).unwrap();
         let exit = wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
         assert_eq!(exit.signal(), Some(signal as i32));
@@ -48,11 +49,11 @@ fn signals() {
 }
 
 #[test]
-fn the_core_dump_flag() {
+fn core_dump_flag() {
     let directory = std::env::temp_dir().join(format!("procwait-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
     let mut child = spawn(helper_command("abort").current_dir(&directory));
-    let processes = held(child.id());
+    let processes = open_by_all(child.id());
     let exit = wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
     for process in &processes {
         assert_eq!(process.wait().unwrap(), exit);
@@ -60,11 +61,11 @@ fn the_core_dump_flag() {
     let status = child.wait().unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(exit.signal(), Some(Signal::SIGABRT as i32));
-    assert_eq!(exit.status(), Some(status), "the flag included");
+    assert_eq!(exit.status(), Some(status), "including the flag");
     if status.core_dumped() {
         assert_eq!(exit.to_string(), "killed by signal 6 (core dumped)");
     } else {
-        common::skip("the_core_dump_flag", "this system dumps no core to set it");
+        common::skip("core_dump_flag", "a system that dumps core");
     }
 }
 
@@ -72,7 +73,7 @@ fn the_core_dump_flag() {
 fn stopped_is_not_exited() {
     let mut child = helper("wait 3");
     let pid = nix_pid(child.id());
-    let processes = held(child.id());
+    let processes = open_by_all(child.id());
     let assert_alive = |state| {
         assert_eq!(wait_pid(child.id(), Some(SHORT)).unwrap(), None, "{state}");
         for process in &processes {
@@ -95,8 +96,8 @@ fn stopped_is_not_exited() {
 
 #[test]
 #[allow(unsafe_code)]
-fn ignored_children_reap_themselves() {
-    alone(|| {
+fn children_when_sigchld_is_ignored() {
+    in_subprocess(|| {
         // SAFETY: ignoring a signal runs no handler.
         unsafe {
             let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
@@ -104,7 +105,7 @@ fn ignored_children_reap_themselves() {
         }
         for _ in 0..50 {
             let mut child = helper("wait 7");
-            let processes = held(child.id());
+            let processes = open_by_all(child.id());
             drop(child.stdin.take());
             for process in &processes {
                 let exit = process.wait_timeout(LONG).unwrap().unwrap();
@@ -117,12 +118,12 @@ fn ignored_children_reap_themselves() {
             drop(child.stdin.take());
             match waiter.join().unwrap() {
                 Ok(exit) => assert!(matches!(exit.unwrap().code(), Some(7) | None)),
-                // It was gone before the look.
+                // The kernel reaped it before the wait opened it.
                 Err(error) => assert!(matches!(error, procwait::Error::NotFound { .. })),
             }
 
-            // The status, if the OS tells it to others than the parent, or the
-            // error that `Child::wait` has.
+            // The status is known if the OS reports it to non-parents. Otherwise the error is that
+            // of `Child::wait`.
             let mut child = helper("wait 7");
             match child.wait_timeout(LONG) {
                 Ok(status) => assert_eq!(status.unwrap().code(), Some(7)),
@@ -138,8 +139,8 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Sends a signal to the thread that made it, every 100 µs or so, which interrupts every system
-/// call that can be interrupted. Until it is dropped.
+/// Sends a signal to the thread that created this, about every 100 µs until it is dropped. The
+/// signals interrupt each system call that can be interrupted.
 struct SignalFlood {
     ends: Arc<AtomicBool>,
     sender: Option<thread::JoinHandle<()>>,
@@ -153,10 +154,11 @@ impl SignalFlood {
             SaFlags::empty(),
             SigSet::empty(),
         );
-        // SAFETY: the handler does nothing but add to an atomic number. There is no SA_RESTART.
+        // There is no SA_RESTART, so system calls fail with EINTR.
+        // SAFETY: the handler only adds to an atomic, which is async-signal-safe.
         unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
         let ends = Arc::new(AtomicBool::new(false));
-        // A pointer in musl, which does not go to another thread.
+        // In musl, this is a pointer, which is not `Send`.
         let (target, has_ended) = (pthread_self() as usize, ends.clone());
         let sender = thread::spawn(move || {
             while !has_ended.load(Ordering::Relaxed) {
@@ -176,23 +178,23 @@ impl Drop for SignalFlood {
     }
 }
 
-/// Neither too short nor without end, were the timeout to start again with each
-/// signal; and there were signals.
-fn under_signals<T: std::fmt::Debug + PartialEq>(
+/// Asserts that the wait times out, not too early, while signals interrupt it. (If each signal
+/// restarted the timeout, the wait would never end.)
+fn assert_times_out_under_signals<T: std::fmt::Debug + PartialEq>(
     timeout: Duration,
     wait: impl FnOnce() -> Option<T>,
 ) {
     let before = SIGNALS.load(Ordering::Relaxed);
     let start = Instant::now();
     assert_eq!(wait(), None);
-    let waited = start.elapsed();
+    let elapsed = start.elapsed();
     let signals = SIGNALS.load(Ordering::Relaxed) - before;
-    assert!(waited >= timeout, "{waited:?}");
-    assert!(signals > 10, "only {signals} signals in {waited:?}");
+    assert!(elapsed >= timeout, "{elapsed:?}");
+    assert!(signals > 10, "only {signals} signals in {elapsed:?}");
 }
 
-/// A program may close a standard stream, and put it back later: that must not replace what a
-/// wait depends on.
+/// A program may close a standard stream, and later put it back with `dup2`. That must not replace
+/// a descriptor of a wait.
 #[test]
 #[allow(unsafe_code)]
 fn standard_streams_can_be_closed_and_put_back() {
@@ -212,17 +214,17 @@ fn standard_streams_can_be_closed_and_put_back() {
             Box::new(move || set.wait(Some(LONG)).unwrap().unwrap().1)
         },
     ];
-    alone(|| {
+    in_subprocess(|| {
         let saved = fcntl_dupfd_cloexec(std::io::stdin(), 10).unwrap();
         for open in open {
             let mut child = helper("wait 7");
-            // SAFETY: nothing uses standard input meanwhile.
+            // SAFETY: nothing uses standard input until it is put back.
             assert_eq!(unsafe { nix::libc::close(0) }, 0);
             let wait = open(child.id());
-            // SAFETY: asks about a number.
+            // SAFETY: F_GETFD only reads the flags, and fails if the descriptor is closed.
             let flags = unsafe { nix::libc::fcntl(0, nix::libc::F_GETFD) };
             assert_eq!(flags, -1, "descriptor 0 is in use");
-            // SAFETY: as above.
+            // SAFETY: as above: nothing uses descriptor 0.
             assert_eq!(unsafe { nix::libc::dup2(saved.as_raw_fd(), 0) }, 0);
             drop(child.stdin.take());
             assert_eq!(wait().code(), Some(7));
@@ -231,28 +233,29 @@ fn standard_streams_can_be_closed_and_put_back() {
     });
 }
 
-/// The kernel cannot wake a sleep more precisely than the timer slack, so with signals that
-/// come faster, a relative sleep that is resumed for the remaining time never ends.
+/// The kernel may end a sleep later by the timer slack. If signals come more often than that, a
+/// relative sleep that is resumed for the remaining time never ends.
 #[test]
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn polling_ends_under_signals_faster_than_the_timer_slack() {
-    alone(|| {
+    in_subprocess(|| {
         let slack: nix::libc::c_ulong = 100_000_000; // in nanoseconds
         let _flood = SignalFlood::new();
-        // SAFETY: takes numbers. It is for this thread, and those that it starts from
-        // now on: the sender of the signals is there already.
+        // The slack applies to this thread and those that it starts later, not to the sender of the
+        // signals.
+        // SAFETY: prctl takes numbers.
         if unsafe { nix::libc::prctl(nix::libc::PR_SET_TIMERSLACK, slack) } == -1 {
             return common::skip(
                 "polling_ends_under_signals_faster_than_the_timer_slack",
-                "timer slack (gVisor has none)",
+                "timer slack, which gVisor lacks",
             );
         }
         let mut child = helper("ignore-stdin");
         let process = Process::open_with(child.id(), Backend::Polling).unwrap();
-        // Long enough for many signals in an emulated machine, too.
+        // Many signals come in this time, even in an emulated machine.
         let timeout = Duration::from_secs(1);
-        under_signals(timeout, || process.wait_timeout(timeout).unwrap());
+        assert_times_out_under_signals(timeout, || process.wait_timeout(timeout).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
     });
@@ -260,24 +263,26 @@ fn polling_ends_under_signals_faster_than_the_timer_slack() {
 
 #[test]
 fn eintr_does_not_move_the_deadline() {
-    alone(|| {
+    in_subprocess(|| {
         let timeout = Duration::from_millis(300);
         let mut child = helper("ignore-stdin");
         let pid = child.id();
-        let processes = held(pid);
+        let processes = open_by_all(pid);
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
         let _flood = SignalFlood::new();
-        under_signals(timeout, || wait_pid(pid, Some(timeout)).unwrap());
+        assert_times_out_under_signals(timeout, || wait_pid(pid, Some(timeout)).unwrap());
         for process in &processes {
-            under_signals(timeout, || process.wait_timeout(timeout).unwrap());
+            assert_times_out_under_signals(timeout, || process.wait_timeout(timeout).unwrap());
         }
-        under_signals(timeout, || set.wait(Some(timeout)).unwrap());
-        under_signals(timeout, || child.wait_timeout(timeout).unwrap());
+        assert_times_out_under_signals(timeout, || set.wait(Some(timeout)).unwrap());
+        assert_times_out_under_signals(timeout, || child.wait_timeout(timeout).unwrap());
         let captured = &mut Captured::default();
-        under_signals(timeout, || child.output_timeout(captured, timeout).unwrap());
+        assert_times_out_under_signals(timeout, || {
+            child.output_timeout(captured, timeout).unwrap()
+        });
 
-        // Without a timeout, until it is killed.
+        // A wait without a timeout ends when the process is killed.
         let killer = thread::spawn(move || {
             let before = SIGNALS.load(Ordering::Relaxed);
             while SIGNALS.load(Ordering::Relaxed) - before < 1000 {
@@ -294,4 +299,90 @@ fn eintr_does_not_move_the_deadline() {
         assert_eq!(status.signal(), Some(9));
         killer.join().unwrap();
     });
+}
+
+#[cfg(not(target_os = "openbsd"))] // It has no `waitid` in rustix.
+mod slow_signal_handler {
+    use super::*;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::sync::{LazyLock, atomic::AtomicU64};
+
+    /// The child that the handler of `SIGUSR1` kills.
+    static VICTIM: AtomicU32 = AtomicU32::new(0);
+    /// When that handler last started, in ns since `EPOCH`.
+    static HANDLER_STARTED: AtomicU64 = AtomicU64::new(u64::MAX);
+    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    const TIMEOUT: Duration = Duration::from_millis(100);
+
+    extern "C" fn kill_and_outlast_the_timeout(_: i32) {
+        let started = EPOCH.elapsed().as_nanos() as u64;
+        HANDLER_STARTED.store(started, Ordering::Relaxed);
+        let victim = nix_pid(VICTIM.load(Ordering::Relaxed));
+        kill(victim, Signal::SIGKILL).unwrap();
+        let victim = rustix::process::Pid::from_raw(victim.as_raw()).unwrap();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(victim), options).unwrap();
+        thread::sleep(TIMEOUT);
+    }
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn exit_while_a_signal_handler_outlasts_the_deadline() {
+        in_subprocess(|| {
+            LazyLock::force(&EPOCH);
+            let action = SigAction::new(
+                SigHandler::Handler(kill_and_outlast_the_timeout),
+                SaFlags::empty(),
+                SigSet::empty(),
+            );
+            // SAFETY: the handler only uses atomics, the clock, and system calls.
+            unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+            type Wait = fn(&mut std::process::Child) -> bool;
+            let waits: [Wait; 6] = [
+                |child| wait_pid(child.id(), Some(TIMEOUT)).unwrap().is_some(),
+                |child| {
+                    let process = Process::open(child.id()).unwrap();
+                    process.wait_timeout(TIMEOUT).unwrap().is_some()
+                },
+                |child| {
+                    let process = Process::open_with(child.id(), Backend::Polling).unwrap();
+                    process.wait_timeout(TIMEOUT).unwrap().is_some()
+                },
+                |child| {
+                    let mut set = WaitSet::new();
+                    set.insert(child.id()).unwrap();
+                    set.wait(Some(TIMEOUT)).unwrap().is_some()
+                },
+                |child| child.wait_timeout(TIMEOUT).unwrap().is_some(),
+                |child| {
+                    let captured = &mut Captured::default();
+                    child.output_timeout(captured, TIMEOUT).unwrap().is_some()
+                },
+            ];
+            // An emulated process becomes a zombie, which `ChildExt` can reap, only some time after the
+            // first check that finds its exit.
+            let count = if cfg!(kqueue_on_linux) { 4 } else { 6 };
+            for (index, wait) in waits.into_iter().take(count).enumerate() {
+                // On a busy machine, the signal can come after the deadline.
+                let mut is_in_time = false;
+                while !is_in_time {
+                    let mut child = helper("ignore-stdin");
+                    VICTIM.store(child.id(), Ordering::Relaxed);
+                    let target = pthread_self() as usize;
+                    let sender = thread::spawn(move || {
+                        // The signal should come during the sleep of the wait. It tests less before.
+                        thread::sleep(TIMEOUT / 5);
+                        pthread_kill(target as Pthread, Signal::SIGUSR1).unwrap();
+                    });
+                    let deadline = (EPOCH.elapsed() + TIMEOUT).as_nanos() as u64;
+                    let is_found = wait(&mut child);
+                    sender.join().unwrap();
+                    is_in_time = HANDLER_STARTED.load(Ordering::Relaxed) < deadline;
+                    assert!(is_found || !is_in_time, "wait {index}");
+                    child.wait().unwrap();
+                }
+            }
+        });
+    }
 }

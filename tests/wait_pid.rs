@@ -1,4 +1,4 @@
-//! `wait_pid` on every OS.
+//! Tests of `wait_pid` on every OS.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn exit_codes() {
 }
 
 #[test]
-fn a_live_process_times_out_and_never_early() {
+fn timeout_is_never_early() {
     let child = helper("wait 0");
     for timeout in [
         Duration::ZERO,
@@ -37,11 +37,11 @@ fn a_live_process_times_out_and_never_early() {
 }
 
 #[test]
-fn the_longest_timeout_is_for_ever() {
+fn duration_max_never_times_out() {
     for timeout in [
         Duration::MAX,
         Duration::from_secs(u64::MAX),
-        Duration::from_secs(60 * 24 * 60 * 60), // more than 32 bits of ms
+        Duration::from_secs(60 * 24 * 60 * 60), // more milliseconds than fit into 32 bits
     ] {
         let mut child = helper("wait 4");
         let pid = child.id();
@@ -54,7 +54,7 @@ fn the_longest_timeout_is_for_ever() {
 }
 
 #[test]
-fn nothing_is_taken_from_the_owner() {
+fn wait_does_not_reap() {
     let mut child = helper("exit 9");
     for timeout in [Some(LONG), None, Some(Duration::ZERO)] {
         let exit = wait_pid(child.id(), timeout).unwrap().unwrap();
@@ -73,17 +73,17 @@ fn killed_then_waited_for() {
 }
 
 #[test]
-fn oneself_is_waited_for_in_vain() {
+fn waiting_for_self_times_out() {
     assert_eq!(wait_pid(std::process::id(), Some(SHORT)).unwrap(), None);
 }
 
 #[test]
-fn pids_that_cannot_be() {
-    let mut bad = vec![0];
+fn invalid_pids() {
+    let mut invalid = vec![0];
     if cfg!(unix) {
-        bad.extend([i32::MAX as u32 + 1, u32::MAX, -5_i32 as u32]);
+        invalid.extend([i32::MAX as u32 + 1, u32::MAX, -5_i32 as u32]);
     }
-    for pid in bad {
+    for pid in invalid {
         let error = wait_pid(pid, None).unwrap_err();
         assert!(matches!(error, Error::InvalidPid { pid: named } if named == pid));
         assert!(error.to_string().contains(&pid.to_string()));
@@ -92,7 +92,7 @@ fn pids_that_cannot_be() {
 }
 
 #[test]
-fn pids_that_nobody_has() {
+fn unused_pids_are_not_found() {
     for pid in [unused_pid(), i32::MAX as u32] {
         for timeout in [None, Some(Duration::ZERO)] {
             let error = wait_pid(pid, timeout).unwrap_err();
@@ -119,7 +119,7 @@ fn many_threads_wait_for_one_process() {
 }
 
 #[test]
-fn many_threads_wait_each_for_its_own() {
+fn many_threads_with_a_process_each() {
     let waiters: Vec<_> = (0..32)
         .map(|code| {
             thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What only Windows has.
+//! Tests that only Windows needs: handles, 32-bit exit codes, access rights.
 
 #![cfg(windows)]
 #![allow(unsafe_code)]
@@ -30,10 +30,11 @@ fn exit_codes_are_any_32_bits() {
 }
 
 #[test]
-fn the_numbers_behind_a_pid_are_no_pids() {
+fn pid_plus_1_to_3_is_not_found() {
     let child = helper("wait 0");
-    for behind in 1..4 {
-        let pid = child.id() + behind;
+    // OpenProcess ignores the two lowest bits of a pid.
+    for offset in 1..4 {
+        let pid = child.id() + offset;
         let error = wait_pid(pid, None).unwrap_err();
         assert!(matches!(error, Error::NotFound { pid: named } if named == pid));
         let error = Process::open_with(pid, Backend::Handle).unwrap_err();
@@ -42,10 +43,10 @@ fn the_numbers_behind_a_pid_are_no_pids() {
 }
 
 #[test]
-fn an_exited_process_that_somebody_still_holds() {
+fn exited_process_with_open_handles() {
     let mut child = helper("exit 7");
     child.wait().unwrap();
-    // We still hold its handle.
+    // `child` still has an open handle, which keeps the pid in use.
     let process = Process::open(child.id()).unwrap();
     assert_eq!(process.backend(), Backend::Handle);
     let exit = process.try_wait().unwrap().unwrap();
@@ -57,12 +58,12 @@ fn an_exited_process_that_somebody_still_holds() {
 }
 
 #[test]
-fn the_handle_is_for_waits_of_ones_own() {
+fn event_handle_can_be_waited_for() {
     let mut child = helper("wait 3");
     let process = Process::open(child.id()).unwrap();
     let wait = |process: &Process, milliseconds| {
         let handle = process.as_event_handle().unwrap();
-        // SAFETY: the handle is borrowed, and so open.
+        // SAFETY: the handle is open, as `process` is borrowed.
         unsafe { WaitForSingleObject(handle.as_raw_handle(), milliseconds) }
     };
     assert_ne!(wait(&process, 0), 0);
@@ -73,10 +74,10 @@ fn the_handle_is_for_waits_of_ones_own() {
     assert!(polled.is_err() || polled.unwrap().as_event_handle().is_none());
 }
 
-/// Takes away everybody's right to open the process.
-fn close_to_all(process: &std::process::Child) {
-    // SAFETY: the structures have the sizes that are told and outlive the calls;
-    // the descriptor refers to the list, which lives as long.
+/// Removes the right of all users to open the process.
+fn deny_access(process: &std::process::Child) {
+    // SAFETY: the structures have the sizes that are passed, and live until the calls return. So
+    // does the list, to which the descriptor refers.
     unsafe {
         let mut list: ACL = std::mem::zeroed();
         let size = size_of::<ACL>() as u32;
@@ -99,14 +100,14 @@ fn close_to_all(process: &std::process::Child) {
 }
 
 #[test]
-fn a_process_that_we_may_not_open_is_polled() {
+fn process_that_cannot_be_opened_is_polled() {
     let mut child = helper("wait 7");
-    close_to_all(&child);
+    deny_access(&child);
     let process = Process::open(child.id()).unwrap();
     if process.backend() == Backend::Handle {
         return skip(
-            "a_process_that_we_may_not_open_is_polled",
-            "we may open all, as a debugger may",
+            "process_that_cannot_be_opened_is_polled",
+            "a user without the debug privilege",
         );
     }
     let cause = process.fallback_cause().unwrap();
@@ -127,7 +128,7 @@ fn a_process_that_we_may_not_open_is_polled() {
 }
 
 #[test]
-fn killed_by_many_while_it_is_ending() {
+fn killed_by_many_threads_while_exiting() {
     for _ in 0..20 {
         let mut child = helper("ignore-stdin");
         let process = Process::open(child.id()).unwrap();
@@ -146,7 +147,7 @@ fn killed_by_many_while_it_is_ending() {
 }
 
 #[test]
-fn the_code_259_is_of_an_exited_process_all_the_same() {
+fn exit_code_259_is_an_exit() {
     let mut child = helper("exit 259");
     let process = Process::open(child.id()).unwrap();
     wait_pid(child.id(), Some(LONG)).unwrap().unwrap();
@@ -156,21 +157,21 @@ fn the_code_259_is_of_an_exited_process_all_the_same() {
 }
 
 #[test]
-fn a_process_that_we_may_not_kill() {
+fn kill_without_permission() {
     let mut child = helper("wait 7");
     let process = Process::open(child.id()).unwrap();
     let mut set = WaitSet::new();
     set.insert(child.id()).unwrap();
-    close_to_all(&child);
+    deny_access(&child);
     if let Ok(opened) = Process::open_with(child.id(), Backend::Handle) {
         drop(opened);
         return skip(
-            "a_process_that_we_may_not_kill",
-            "we may open all, as a debugger may",
+            "kill_without_permission",
+            "a user without the debug privilege",
         );
     }
-    for refused in [process.kill(), set.kill(child.id())] {
-        match refused.unwrap_err() {
+    for result in [process.kill(), set.kill(child.id())] {
+        match result.unwrap_err() {
             Error::Os { call, pid, source } => {
                 assert_eq!((call, pid), ("OpenProcess", child.id()));
                 assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
@@ -186,10 +187,10 @@ fn a_process_that_we_may_not_kill() {
 }
 
 #[test]
-fn a_look_at_a_thousand_misses_none() {
+fn zero_timeout_reports_every_exit_of_a_thousand() {
     let mut set = WaitSet::new();
     let mut codes = HashMap::new();
-    // Most have exited by then: a thousand that run take more memory than there is.
+    // Most of them exit at once, because a thousand running processes take too much memory.
     let helpers: Vec<_> = (0..1_000)
         .map(|index| {
             let mut helper = helper(&format!("wait {}", index % 256));
@@ -203,15 +204,16 @@ fn a_look_at_a_thousand_misses_none() {
         })
         .collect();
     while let Some((pid, exit)) = set.wait(Some(Duration::ZERO)).unwrap() {
-        assert_eq!(codes.remove(&pid), Some(exit.code()), "once");
+        assert_eq!(codes.remove(&pid), Some(exit.code()), "reported once");
     }
     assert!(codes.is_empty(), "{} missed", codes.len());
     assert_eq!(set.len(), helpers.len() / 20);
 }
 
-/// The pool's late news of an exit that a look has found are no news.
+/// A check can find an exit before the thread pool reports it. The late event must not be taken for
+/// another exit.
 #[test]
-fn a_look_after_old_news_misses_none() {
+fn zero_timeout_after_stale_events_reports_every_exit() {
     for _ in 0..80 {
         let mut helpers = [helper("wait 1"), helper("wait 2"), helper("wait 3")];
         let mut set = WaitSet::new();

@@ -1,5 +1,5 @@
-//! Acts before the n-th system call of a thread, while that thread waits in it: by a seccomp
-//! filter that hands the calls to a supervisor, see seccomp_unotify(2).
+//! Runs code before the n-th system call of a thread, while the thread is blocked in it. A seccomp
+//! filter notifies a supervisor of the calls: see seccomp_unotify(2).
 
 #![allow(unsafe_code, unreachable_pub)]
 
@@ -20,15 +20,15 @@ pub struct Call {
     pub first_argument: u64,
 }
 
-/// What the supervisor does with a call after it was intercepted.
+/// Whether the kernel executes an intercepted call, or the call fails with this errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     Continue,
     Fail(i32),
 }
 
-/// Runs `body` on a thread of its own, whose `calls` are intercepted: before each, `reply` is
-/// called on this thread. Children of that thread are not intercepted.
+/// Runs `body` on a new thread whose `calls` are intercepted: `reply` is called before each of
+/// them, on the calling thread. The calls of child processes are not intercepted.
 ///
 /// `None`, and the test is skipped, if the system has no such filters.
 pub fn intercept<T: Send>(
@@ -41,7 +41,7 @@ pub fn intercept<T: Send>(
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let thread = scope.spawn(move || {
-            // SAFETY: takes no arguments.
+            // SAFETY: gettid takes no arguments.
             let tid = unsafe { libc::gettid() };
             let listener = install(&filter);
             let is_installed = listener.is_ok();
@@ -69,11 +69,11 @@ pub fn intercept<T: Send>(
 }
 
 fn compile(calls: &[i64]) -> BpfProgram {
-    // Not an action that the library knows: put it in the place of another one.
-    const OTHER: u32 = libc::SECCOMP_RET_ERRNO | 4095;
+    // seccompiler does not know this action, so compile another one and replace it.
+    const PLACEHOLDER: u32 = libc::SECCOMP_RET_ERRNO | 4095;
     let mut program = seccomp::compile(calls, SeccompAction::Errno(4095));
     for instruction in &mut program {
-        if instruction.k == OTHER {
+        if instruction.k == PLACEHOLDER {
             instruction.k = libc::SECCOMP_RET_USER_NOTIF;
         }
     }
@@ -85,8 +85,8 @@ fn install(program: &BpfProgram) -> io::Result<OwnedFd> {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut().cast(),
     };
-    // SAFETY: takes numbers, and in the second call a program that is live, and in the layout
-    // of the kernel, which only reads it.
+    // SAFETY: prctl takes numbers. seccomp reads a program that lives until it returns and has the
+    // layout of the kernel's `sock_fprog`.
     let fd = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::syscall(
@@ -99,11 +99,11 @@ fn install(program: &BpfProgram) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just opened it for this call.
+    // SAFETY: seccomp has just returned this descriptor, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// The next call. `None` if all threads with the filter have ended.
+/// Receives the next call. `None` if all threads with the filter have exited.
 fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
     loop {
         let mut fd = libc::pollfd {
@@ -111,7 +111,7 @@ fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: there is one descriptor, which is live.
+        // SAFETY: poll accesses one `pollfd`, which lives until it returns.
         unsafe { libc::poll(&mut fd, 1, -1) };
         if fd.revents & libc::POLLIN == 0 {
             if fd.revents & libc::POLLHUP != 0 {
@@ -119,9 +119,9 @@ fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
             }
             continue;
         }
-        // SAFETY: all bits zero are a valid one, and what the kernel requires.
+        // SAFETY: zero is a valid value of each field, and the kernel requires it.
         let mut notification: libc::seccomp_notif = unsafe { mem::zeroed() };
-        // SAFETY: the kernel writes a notification to one that is live.
+        // SAFETY: the kernel writes to a notification that lives until ioctl returns.
         let received = unsafe {
             libc::ioctl(
                 listener.as_raw_fd(),
@@ -129,7 +129,7 @@ fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
                 &raw mut notification,
             )
         };
-        // It fails if the thread was killed meanwhile.
+        // The call fails if the thread was killed in the meantime.
         if received == 0 {
             return Some(notification);
         }
@@ -147,7 +147,8 @@ fn send(listener: &OwnedFd, id: u64, reply: Reply) {
         error,
         flags,
     };
-    // SAFETY: the kernel reads a response that is live. It fails if the thread was killed.
+    // The call fails if the thread was killed.
+    // SAFETY: the kernel reads a response that lives until ioctl returns.
     unsafe {
         libc::ioctl(
             listener.as_raw_fd(),

@@ -1,32 +1,53 @@
-//! Helpers that write, and what they leave behind.
+//! Helpers that write output, and the background processes that they start.
 
-use super::{Helper, helper_command, spawn};
-use procwait::{Captured, Process};
-use std::process::Stdio;
+#[cfg(target_os = "linux")]
+use super::thread_cpu_time;
+use super::{Helper, SHORT, helper_command, spawn};
+use procwait::{Captured, ChildExt as _, Process};
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
-/// More than a pipe has room for.
-pub const FULL: usize = 100_000;
+/// What `write 100000` writes to each stream: more than fits into a pipe.
+pub const LEN: usize = 100_000;
 
-/// So many bytes, no two neighbours alike.
-pub fn pattern(first: u8, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| first ^ (at % 251) as u8).collect()
+/// A pattern of this length in which neighbouring bytes differ.
+pub fn pattern(first: u8, len: usize) -> Vec<u8> {
+    (0..len).map(|index| first ^ (index % 251) as u8).collect()
 }
 
-/// A helper both of whose streams are pipes.
+/// Starts a helper with pipes for both of its output streams.
 pub fn piped(command: &str) -> Helper {
     spawn(helper_command(command).stderr(Stdio::piped()))
 }
 
-/// A process that a helper has left behind. It ends with the test.
-pub struct Left(pub Process);
+/// Asserts that a call times out, not too early, and does not spin, which would take a whole core.
+#[track_caller]
+pub fn assert_sleeps(child: &mut Helper, captured: &mut Captured) {
+    // An emulator translates each code path when it is first used, which takes CPU time.
+    assert_eq!(child.output_timeout(captured, SHORT).unwrap(), None);
+    let timeout = Duration::from_millis(300);
+    let start = Instant::now();
+    #[cfg(target_os = "linux")]
+    let cpu = thread_cpu_time();
+    assert_eq!(child.output_timeout(captured, timeout).unwrap(), None);
+    let elapsed = start.elapsed();
+    assert!(elapsed >= timeout);
+    #[cfg(target_os = "linux")]
+    assert!(thread_cpu_time() - cpu < elapsed / 2, "it spins");
+}
 
-impl Left {
-    /// It is named in the output.
-    pub fn by(captured: &Captured) -> Left {
+/// A process that outlives the helper that started it. Dropping it kills the process.
+pub struct BackgroundProcess(pub Process);
+
+impl BackgroundProcess {
+    /// Opens the process whose pid the helper has printed.
+    pub fn started_by(captured: &Captured) -> BackgroundProcess {
         let text = String::from_utf8_lossy(&captured.stdout);
         let (_, text) = text.split_once('<').unwrap();
         let (pid, _) = text.split_once('>').unwrap();
-        Left(Process::open(pid.parse().unwrap()).unwrap())
+        BackgroundProcess(Process::open(pid.parse().unwrap()).unwrap())
     }
 
     pub fn is_running(&self) -> bool {
@@ -34,21 +55,22 @@ impl Left {
     }
 }
 
-impl Drop for Left {
+impl Drop for BackgroundProcess {
     fn drop(&mut self) {
         self.0.kill().unwrap();
     }
 }
 
-/// The numbers of `count`, of which the last may have been cut short.
+/// Asserts that these are lines of the helper `count`. The last one may be incomplete.
 #[track_caller]
-pub fn assert_counts(bytes: &[u8]) {
+pub fn assert_consecutive_numbers(bytes: &[u8]) {
     let text = std::str::from_utf8(bytes).unwrap();
     for (expected, line) in text.split_inclusive('\n').enumerate() {
         let expected = format!("{expected}\n");
-        match line.ends_with('\n') {
-            true => assert_eq!(line, expected),
-            false => assert!(expected.starts_with(line), "{line:?}, not {expected:?}"),
+        if line.ends_with('\n') {
+            assert_eq!(line, expected);
+        } else {
+            assert!(expected.starts_with(line), "{line:?}, not {expected:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A pid namespace of its own, in which the next pid can be chosen.
+//! Tests in a new pid namespace, in which they can choose the next pid.
 
 #![allow(unreachable_pub)]
 
@@ -7,7 +7,7 @@ use std::fs;
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 
-/// Runs the body of a test as root of a pid namespace of its own.
+/// Runs the body of a test as root in a new pid namespace.
 pub fn in_own_pid_namespace<F: FnOnce()>(body: F) {
     let options = [
         "--user",
@@ -19,12 +19,13 @@ pub fn in_own_pid_namespace<F: FnOnce()>(body: F) {
     in_namespaces(&options, &format!("test -w {LAST_PID}"), body);
 }
 
-/// The next pid that the kernel gives, if it is free and no other thread starts anything.
+/// Sets the pid of the next process or thread that starts in the namespace, if that pid is free.
 pub fn set_next_pid(pid: u32) {
     fs::write(LAST_PID, (pid - 1).to_string()).unwrap();
 }
 
-/// Field 22 of `stat`, which polling has to go by: in clock ticks, hundredths of a second.
+/// Field 22 of `/proc/PID/stat`, by which polling distinguishes processes, in clock ticks of a
+/// hundredth of a second.
 pub fn start_time(pid: u32) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();

@@ -1,4 +1,4 @@
-//! The async runtimes, and the way to await a process on each.
+//! The async runtimes, and how to await a process on each of them.
 
 #![allow(dead_code, unreachable_pub)] // No test binary uses all of it.
 
@@ -10,67 +10,73 @@ use std::{future::Future, pin::Pin, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
-    TokioOfOneThread,
-    TokioOfManyThreads,
-    /// By its own `block_on`, which is smol's.
+pub enum AsyncRuntime {
+    TokioCurrentThread,
+    TokioMultiThread,
+    /// `async_io::block_on`, which smol uses.
     AsyncIo,
-    /// On an executor that knows nothing of async-io.
-    AsyncIoAlone,
+    /// async-io on an executor that does not drive its reactor.
+    AsyncIoOtherExecutor,
 }
 
-pub const ALL: [On; 4] = [
-    On::TokioOfOneThread,
-    On::TokioOfManyThreads,
-    On::AsyncIo,
-    On::AsyncIoAlone,
+pub const ALL: [AsyncRuntime; 4] = [
+    AsyncRuntime::TokioCurrentThread,
+    AsyncRuntime::TokioMultiThread,
+    AsyncRuntime::AsyncIo,
+    AsyncRuntime::AsyncIoOtherExecutor,
 ];
 
 pub type Wait<'a> = Pin<Box<dyn Future<Output = Result<Exit, Error>> + Send + 'a>>;
 
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl On {
+impl AsyncRuntime {
     pub fn wait(self, process: &Process) -> Wait<'_> {
         match self {
-            On::TokioOfOneThread | On::TokioOfManyThreads => Box::pin(process.wait_on_tokio()),
-            On::AsyncIo | On::AsyncIoAlone => Box::pin(process.wait_on_async_io()),
+            AsyncRuntime::TokioCurrentThread | AsyncRuntime::TokioMultiThread => {
+                Box::pin(process.wait_on_tokio())
+            }
+            AsyncRuntime::AsyncIo | AsyncRuntime::AsyncIoOtherExecutor => {
+                Box::pin(process.wait_on_async_io())
+            }
         }
     }
 
     pub fn block_on<T>(self, future: impl Future<Output = T>) -> T {
-        let future = in_time(future);
+        let future = with_time_limit(future);
         match self {
-            On::TokioOfOneThread => tokio_of_one_thread().block_on(future),
-            On::TokioOfManyThreads => tokio_of_many_threads().block_on(future),
-            On::AsyncIo => async_io::block_on(future),
-            On::AsyncIoAlone => futures_lite::future::block_on(future),
+            AsyncRuntime::TokioCurrentThread => tokio_current_thread().block_on(future),
+            AsyncRuntime::TokioMultiThread => tokio_multi_thread().block_on(future),
+            AsyncRuntime::AsyncIo => async_io::block_on(future),
+            AsyncRuntime::AsyncIoOtherExecutor => futures_lite::future::block_on(future),
         }
     }
 }
 
-pub fn tokio_of_one_thread() -> Runtime {
+pub fn tokio_current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-pub fn tokio_of_many_threads() -> Runtime {
+pub fn tokio_multi_thread() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Its clock stands still while a task runs, and jumps to the next timer when none does.
+/// The clock of this runtime stands still while a task runs, and jumps to the next timer when all
+/// tasks wait.
 pub fn tokio_with_paused_clock() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().start_paused(true).build().unwrap()
 }
 
-/// A test whose task is not woken fails, and does not hang.
-pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    // From then on its reactor has its thread and its descriptors.
+/// Makes a test whose task is not woken fail instead of hang.
+pub async fn with_time_limit<T>(future: impl Future<Output = T>) -> T {
+    // This starts the thread of async-io's reactor and opens its descriptors, before a test counts
+    // or limits them.
     Timer::after(Duration::from_millis(1)).await;
-    let late = async {
+    let time_limit = async {
         Timer::after(LONG).await;
         panic!("not woken")
     };
-    future.or(late).await
+    future.or(time_limit).await
 }

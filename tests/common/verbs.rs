@@ -1,0 +1,313 @@
+//! The helper program: the test binary itself, started again with a command in its environment. It
+//! runs the command before `main`. So there is a helper wherever the test binary runs, even on a
+//! machine to which nothing else was copied.
+
+use super::{
+    helper::{OTHER_USER, helper, helper_command, test_binary},
+    output::{LEN, pattern},
+};
+use procwait::{Backend, Process};
+use std::{
+    env,
+    io::{self, Read as _, Write as _},
+    process::{self, Command, Stdio},
+    thread,
+};
+
+/// The environment variable with the helper's command.
+pub(super) const COMMAND: &str = "PROCWAIT_HELPER";
+
+#[ctor::ctor(unsafe)]
+fn become_helper() {
+    if let Ok(command) = env::var(COMMAND) {
+        run(&command);
+    }
+}
+
+fn run(command: &str) -> ! {
+    let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+    match verb {
+        // exit CODE: exits at once.
+        "exit" => exit(rest),
+        // wait CODE: exits when standard input is closed.
+        "wait" => {
+            wait_for_stdin_eof();
+            exit(rest)
+        }
+        // waiter UID: changes to that user, and waits for processes on request.
+        #[cfg(target_os = "linux")]
+        "waiter" => waiter(rest.parse().unwrap()),
+        // trace PID: traces the process until standard input is closed.
+        #[cfg(target_os = "linux")]
+        "trace" => {
+            use nix::{sys::ptrace, unistd::Pid};
+            match ptrace::seize(
+                Pid::from_raw(rest.parse().unwrap()),
+                ptrace::Options::empty(),
+            ) {
+                Ok(()) => println!("traced"),
+                Err(error) => println!("{error}"),
+            }
+            wait_for_stdin_eof();
+            exit("0")
+        }
+        // trace-me CODE: lets its parent trace it, and stops until the parent continues it.
+        #[cfg(target_os = "linux")]
+        "trace-me" => {
+            use nix::sys::{
+                ptrace,
+                signal::{Signal, raise},
+            };
+            ptrace::traceme().unwrap();
+            raise(Signal::SIGSTOP).unwrap();
+            exit(rest)
+        }
+        // exec-in-thread: starts itself again and again, by an `execve` in another thread.
+        #[cfg(target_os = "linux")]
+        "exec-in-thread" => {
+            use std::os::unix::process::CommandExt as _;
+            std::thread::spawn(|| panic!("{}", Command::new(test_binary()).exec()));
+            loop {
+                std::thread::park();
+            }
+        }
+        // abort-in-thread: aborts in another thread, with a core dump if possible.
+        #[cfg(target_os = "linux")]
+        "abort-in-thread" => {
+            std::thread::spawn(|| {
+                wait_for_stdin_eof();
+                run("abort")
+            });
+            loop {
+                std::thread::park();
+            }
+        }
+        // chroot-waiter PID: opens the process, changes to a root directory without /proc and
+        // to another user, and prints how the process exited.
+        #[cfg(target_os = "linux")]
+        "chroot-waiter" => {
+            let process = Process::open_with(rest.parse().unwrap(), Backend::Polling).unwrap();
+            std::os::unix::fs::chroot("/dev").unwrap();
+            nix::unistd::setuid(OTHER_USER.into()).unwrap();
+            println!("chrooted");
+            println!("{}", process.wait().unwrap());
+            exit("0")
+        }
+        // write LEN CODE: writes this number of bytes to each of standard output and error.
+        "write" => {
+            let (len, code) = rest.split_once(' ').unwrap();
+            let len = len.parse().unwrap();
+            io::stdout().write_all(&pattern(b'o', len)).unwrap();
+            io::stderr().write_all(&pattern(b'e', len)).unwrap();
+            exit(code)
+        }
+        // alternate ROUNDS: writes more than fits into a pipe to each stream in turn.
+        "alternate" => {
+            for _ in 0..rest.parse().unwrap() {
+                io::stdout().write_all(&pattern(b'o', LEN)).unwrap();
+                io::stderr().write_all(&pattern(b'e', LEN)).unwrap();
+            }
+            exit("0")
+        }
+        // count: writes ascending numbers to standard output and error forever.
+        "count" => {
+            let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
+            for number in 0.. {
+                writeln!(stdout, "{number}").unwrap();
+                writeln!(stderr, "{number}").unwrap();
+            }
+            unreachable!()
+        }
+        // spawn-and-exit COMMAND…: starts a helper that inherits standard output and error,
+        // prints its pid, and exits.
+        "spawn-and-exit" => {
+            let mut command = helper_command(rest);
+            command.stdin(Stdio::null()).stdout(Stdio::inherit());
+            println!("<{}>", command.spawn().unwrap().id());
+            exit("5")
+        }
+        // parent COMMAND…: starts a helper, prints its pid, and ends or reaps it on request.
+        "parent" => parent(rest),
+        // ignore-stdin: runs until it is killed.
+        "ignore-stdin" => loop {
+            std::thread::park();
+        },
+        // on-term CODE: exits with this code on SIGTERM; on-term ignore: ignores SIGTERM.
+        #[cfg(unix)]
+        "on-term" => {
+            on_term(rest.parse().ok());
+            println!("ready");
+            loop {
+                thread::park();
+            }
+        }
+        // vfork: starts a child that prints its pid, and sleeps in the kernel until the child has
+        // exited.
+        #[cfg(target_os = "linux")]
+        "vfork" => vfork(),
+        // abort: aborts, with a core dump if possible.
+        #[cfg(unix)]
+        "abort" => {
+            use nix::sys::resource::{Resource, getrlimit, setrlimit};
+            let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+            setrlimit(Resource::RLIMIT_CORE, hard, hard).unwrap();
+            process::abort()
+        }
+        // named NAME: waits under this name, the `comm` of its main thread.
+        #[cfg(target_os = "linux")]
+        "named" => {
+            let name = std::ffi::CString::new(rest).unwrap();
+            nix::sys::prctl::set_name(&name).unwrap();
+            println!("named");
+            wait_for_stdin_eof();
+            exit("7")
+        }
+        // exited-main-thread CODE: exits its main thread, and waits in another one.
+        #[cfg(target_os = "linux")]
+        "exited-main-thread" => {
+            let code = rest.to_owned();
+            without_main_thread(move || {
+                println!("exited");
+                wait_for_stdin_eof();
+                exit(&code)
+            })
+        }
+        // waiter-without-main-thread PID: exits its main thread, waits for the process in another
+        // one, and prints how it exited.
+        #[cfg(target_os = "linux")]
+        "waiter-without-main-thread" => {
+            let pid = rest.parse().unwrap();
+            without_main_thread(move || {
+                let process = Process::open(pid).unwrap();
+                println!("{}", process.backend());
+                println!("{}", process.wait().unwrap());
+                exit("0")
+            })
+        }
+        _ => panic!("unknown helper command {command:?}"),
+    }
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn on_term(code: Option<i32>) {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    use std::sync::atomic::{AtomicI32, Ordering};
+    static CODE: AtomicI32 = AtomicI32::new(0);
+    extern "C" fn exit(_: i32) {
+        // SAFETY: _exit is async-signal-safe.
+        unsafe { nix::libc::_exit(CODE.load(Ordering::Relaxed)) }
+    }
+    let handler = match code {
+        Some(code) => {
+            CODE.store(code, Ordering::Relaxed);
+            SigHandler::Handler(exit)
+        }
+        None => SigHandler::SigIgn,
+    };
+    // SAFETY: the handler only loads an atomic and calls _exit, which are async-signal-safe.
+    unsafe { signal(Signal::SIGTERM, handler) }.unwrap();
+}
+
+/// Forks with these flags of `clone`, the lowest byte of which is the exit signal.
+///
+/// # Safety
+///
+/// As for `fork`.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub unsafe fn fork_with(flags: i32) -> i64 {
+    // The arguments are flags and stack, but on s390x stack and flags: see clone(2).
+    let (first, second) = if cfg!(target_arch = "s390x") {
+        (0, flags)
+    } else {
+        (flags, 0)
+    };
+    // SAFETY: without `CLONE_VM`, the child runs on a copy of the memory, as after `fork`.
+    unsafe { nix::libc::syscall(nix::libc::SYS_clone, first, second, 0, 0, 0) as i64 }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn vfork() -> ! {
+    on_term(None);
+    // SAFETY: the helper has only one thread.
+    let child = unsafe { fork_with(nix::libc::CLONE_VFORK | nix::libc::SIGCHLD) };
+    if child == 0 {
+        println!("{}", process::id());
+        wait_for_stdin_eof();
+    }
+    process::exit(0)
+}
+
+fn exit(code: &str) -> ! {
+    // On Windows, exit codes are u32. `exit` takes the same 32 bits as i32.
+    let code: i64 = code.parse().expect("an exit code");
+    process::exit(code as i32)
+}
+
+fn wait_for_stdin_eof() {
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn parent(command: &str) -> ! {
+    let mut child = Some(helper(command));
+    println!("{}", child.as_ref().unwrap().id());
+    for line in io::stdin().lines() {
+        match line.unwrap().as_str() {
+            "end" => drop(child.as_mut().unwrap().stdin.take()),
+            "reap" => {
+                // Dropping the child closes its last handle, which is what reaps it on Windows.
+                child.take().unwrap().wait().unwrap();
+                println!("reaped");
+            }
+            request => panic!("unknown request {request:?}"),
+        }
+    }
+    process::exit(0)
+}
+
+/// Reads requests: "open PID" opens a process and prints its backend, "signal NUMBER" prints
+/// whether the signal was sent, and "wait" prints how the process exited.
+#[cfg(target_os = "linux")]
+fn waiter(uid: u32) -> ! {
+    nix::unistd::setgid(uid.into()).unwrap();
+    nix::unistd::setuid(uid.into()).unwrap();
+    // The change of the uid has cleared this, which hides the exit code in /proc even from
+    // processes of the same user: see prctl(2) and ptrace(2).
+    nix::sys::prctl::set_dumpable(true).unwrap();
+    let mut process = None;
+    for line in io::stdin().lines() {
+        match line.unwrap().split_once(' ') {
+            Some(("open", pid)) => match Process::open(pid.parse().unwrap()) {
+                Ok(opened) => println!("{}", process.insert(opened).backend()),
+                Err(error) => println!("{error}"),
+            },
+            Some(("signal", signal)) => {
+                let process = process.as_ref().unwrap();
+                match process.send_signal(signal.parse().unwrap()) {
+                    Ok(sent) => println!("{sent}"),
+                    Err(error) => println!("{error}"),
+                }
+            }
+            _ => println!("{}", process.as_mut().unwrap().wait().unwrap()),
+        }
+    }
+    process::exit(0)
+}
+
+/// Exits the main thread with code 3, and then runs `body` in another thread.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn without_main_thread(body: impl FnOnce() + Send + 'static) -> ! {
+    std::thread::spawn(move || {
+        let stat = format!("/proc/self/task/{}/stat", process::id());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        body()
+    });
+    // SAFETY: exit ends only this thread, and the other thread uses nothing on its stack.
+    unsafe { nix::libc::syscall(nix::libc::SYS_exit, 3) };
+    unreachable!()
+}
