@@ -1,32 +1,31 @@
-//! The machine that it runs on, in a few words.
+//! Describes the machine that the benchmarks run on.
 
-use std::{fs, process::Command, thread};
+use std::{env::consts::ARCH, fs, process::Command, thread};
 
-/// As far as the machine tells.
 pub fn description() -> String {
     let cores = thread::available_parallelism().map_or(0, |cores| cores.get());
-    let processor = read("/proc/cpuinfo");
-    let model = processor
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or(std::env::consts::ARCH, |(_, model)| model.trim());
-    let machine = match processor.contains(" hypervisor") {
-        true => "a virtual machine",
-        false => "a machine",
+        .map_or(ARCH, |(_, model)| model.trim());
+    let machine = if cpuinfo.contains(" hypervisor") {
+        "a virtual machine"
+    } else {
+        "a machine"
     };
-    // Without what follows the version, which may name a host.
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let kernel = kernel
-        .split(|c: char| c != '.' && !c.is_ascii_digit())
-        .next();
-    let rust = Command::new("rustc").arg("--version").output();
-    let rust = rust.map_or(String::new(), |output| {
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    });
+    // Without the suffix, which can name a host.
+    let release = read("/proc/sys/kernel/osrelease");
+    let kernel = release.split(|c: char| c != '.' && !c.is_ascii_digit());
+    let rustc = Command::new("rustc").arg("--version").output();
+    let rustc = rustc.map_or_else(|_| Vec::new(), |output| output.stdout);
     format!(
         "{machine} with {cores} cores ({model}), Linux {}, Rust {}",
-        kernel.unwrap_or_default(),
-        rust.split(' ').nth(1).unwrap_or("of some version"),
+        kernel.into_iter().next().unwrap_or_default(),
+        String::from_utf8_lossy(&rustc)
+            .split(' ')
+            .nth(1)
+            .unwrap_or("(unknown version)"),
     )
 }
 

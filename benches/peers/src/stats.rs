@@ -1,23 +1,24 @@
 //! Medians, quartiles and percentiles.
 
-/// Of several measurements.
 #[derive(Clone, Copy)]
 pub struct Stats {
-    pub median: f64,
-    /// Half of the measurements lie between these.
+    /// The 10th percentile, which other load on the machine changes least.
+    pub p10: f64,
     pub quartiles: (f64, f64),
+    pub median: f64,
     pub p99: f64,
 }
 
 impl Stats {
-    /// `None` of nothing.
-    pub fn of(mut values: Vec<f64>) -> Option<Stats> {
+    /// `None` if there are no values.
+    pub fn new(mut values: Vec<f64>) -> Option<Stats> {
         values.sort_by(f64::total_cmp);
         let last = values.len().checked_sub(1)?;
-        let quantile = |part: f64| values[(last as f64 * part).round() as usize];
+        let quantile = |fraction: f64| values[(last as f64 * fraction).round() as usize];
         Some(Stats {
-            median: quantile(0.5),
+            p10: quantile(0.1),
             quartiles: (quantile(0.25), quantile(0.75)),
+            median: quantile(0.5),
             p99: quantile(0.99),
         })
     }
