@@ -8,9 +8,8 @@
 //! - `Handle`: one process, watched by events. See [`ProcessHandle`].
 //! - `Poller` and `Member`: many processes, watched together. See [`SetPoller`], [`SetMember`].
 //! - `Probe`: one process, polled. See [`ProcessProbe`].
-//! - `Streams`: a child's output. It has `new(child, buffers)`. `read(event, deadline)` reads until the
-//!   event, or until it may have happened (true), or until the deadline (false). `can_poll()`: whether
-//!   it can wait for an event. `drain(has_exited, deadline)` reads what the streams hold.
+//! - `Stream`: one output of a child, see [`Streams`]; and `Streams::read(event, deadline)`, which
+//!   reads until the event, or until it may have happened (true), or until the deadline (false).
 //! - `TokioRegistration`, `AsyncIoRegistration`: a handle in a runtime. See [`Registration`].
 //! - `BorrowedEvent`: what a `Handle` lends to event loops, a borrowed descriptor or handle.
 //! - `peek_child(pid)`: what the parent can learn about a child without reaping it. `NotAChild` also
@@ -25,8 +24,10 @@
 
 mod buffer;
 mod ready;
+mod streams;
 pub(crate) use buffer::{MAX_READ, OutputBuffer};
 pub(crate) use ready::{Ready, ReadyQueue, Token};
+pub(crate) use streams::Streams;
 
 #[cfg(unix)]
 #[allow(dead_code)] // No system needs all of it.

@@ -9,13 +9,13 @@ use crate::{
         KeepFd, ProcessProbe, Snapshot, State, pid_probe,
         unix::{
             child::peek_child,
-            fd::{GuardedFd, above_standard_streams, first_reserved_fd},
+            fd::{GuardedFd, above_standard_streams, may_keep},
             posix,
         },
     },
 };
 use rustix::{
-    fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    fd::{AsFd as _, BorrowedFd},
     fs::{Mode, OFlags, fstat, open},
     io::{Errno, pread, retry_on_intr},
 };
@@ -34,8 +34,7 @@ impl ProcessProbe for Probe {
 
     fn open(pid: Pid, keep: KeepFd) -> io::Result<Option<(Probe, State)>> {
         if let Ok(file) = PsinfoFile::open(pid) {
-            let number = file.fd.as_fd().as_raw_fd();
-            if keep == KeepFd::Always || number < first_reserved_fd() {
+            if may_keep(&file.fd, keep) {
                 let is_certain = true;
                 match file.state() {
                     Ok(State::Reaped) => return Ok(None),

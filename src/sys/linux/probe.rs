@@ -14,7 +14,7 @@ use crate::{
         ChildState, KeepFd, ProcessProbe, Signal, State,
         unix::{
             child::{self, peek_child},
-            fd::first_reserved_fd,
+            fd::may_keep,
             signal::reaped_elsewhere,
         },
     },
@@ -168,8 +168,7 @@ impl Probe {
         }
         self.saw_process = true;
         let state = self.state(&file, &stat);
-        let keeps = self.keep == KeepFd::Always || file.as_fd().as_raw_fd() < first_reserved_fd();
-        self.file = keeps.then_some(file);
+        self.file = may_keep(&file, self.keep).then_some(file);
         state
     }
 

@@ -1,5 +1,6 @@
 //! Descriptors, in a table that is shared with the rest of the program.
 
+use crate::sys::KeepFd;
 use rustix::{
     fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
     io::{Errno, fcntl_dupfd_cloexec},
@@ -86,6 +87,11 @@ pub(crate) fn first_reserved_fd() -> RawFd {
     let limit = limit().unwrap_or(u64::MAX);
     let reserved = limit - (limit / 8).min(32);
     RawFd::try_from(reserved).unwrap_or(RawFd::MAX)
+}
+
+/// Whether a probe may keep a descriptor that was just opened.
+pub(crate) fn may_keep(fd: impl AsFd, keep: KeepFd) -> bool {
+    keep == KeepFd::Always || fd.as_fd().as_raw_fd() < first_reserved_fd()
 }
 
 /// `None` if a sandbox denies the call, which rustix does not expect.

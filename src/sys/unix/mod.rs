@@ -13,13 +13,13 @@ mod reader;
 mod runtime;
 pub(crate) mod signal;
 
+pub(super) use pipes::Stream;
 #[cfg(feature = "async-io")]
 pub(crate) use runtime::AsyncIoRegistration;
 #[cfg(feature = "tokio")]
 pub(crate) use runtime::TokioRegistration;
 pub(crate) use {
     fd::is_fd_exhausted,
-    pipes::Streams,
     signal::{KILL, Signal, is_no_such_process, reaped_elsewhere, signal_pid},
     std::os::fd::BorrowedFd as BorrowedEvent,
 };

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     deadline::{Deadline, sleep_until},
-    sys::{MAX_READ, OutputBuffer},
+    sys::{MAX_READ, OutputBuffer, Streams, streams::Read},
 };
 use rustix::{
     event::{PollFd, PollFlags},
@@ -24,41 +24,10 @@ use rustix::{
 use std::{
     io::{self, IsTerminal as _},
     mem::MaybeUninit,
-    process::{Child, ChildStderr, ChildStdout},
     time::Duration,
 };
 
-/// The stdout and stderr of a child, which gets them back at the end, unless their EOF was read.
-#[derive(Debug)]
-pub(crate) struct Streams<'a> {
-    child: &'a mut Child,
-    streams: [Stream<'a>; 2],
-    can_poll: bool,
-    /// When to read streams again that `poll` cannot wait for.
-    backoff: Backoff,
-}
-
-impl<'a> Streams<'a> {
-    pub(crate) fn new(child: &'a mut Child, buffers: [OutputBuffer<'a>; 2]) -> Streams<'a> {
-        let stdout = child.stdout.take().map(OwnedFd::from);
-        let stderr = child.stderr.take().map(OwnedFd::from);
-        let [to_stdout, to_stderr] = buffers;
-        Streams {
-            child,
-            streams: [
-                Stream::new(stdout, to_stdout),
-                Stream::new(stderr, to_stderr),
-            ],
-            can_poll: true,
-            backoff: Backoff::default(),
-        }
-    }
-
-    /// Whether an event can be waited for together with the streams.
-    pub(crate) fn can_poll(&self) -> bool {
-        self.can_poll
-    }
-
+impl Streams<'_> {
     /// Reads until the event, or until it may have happened (true), or until the deadline.
     pub(crate) fn read(
         &mut self,
@@ -99,7 +68,7 @@ impl<'a> Streams<'a> {
         let has_read = stdout.read_if(stdout_revents)?;
         if has_read && !stderr_revents.is_empty() && stderr.reader.may_block() {
             // Both can be the same terminal, and the first read has taken everything.
-            stderr.read_available(NOT_POLLED)?;
+            stderr.read_now()?;
         } else {
             stderr.read_if(stderr_revents)?;
         }
@@ -112,39 +81,6 @@ impl<'a> Streams<'a> {
             self.read_with_backoff(|stream| stream.is_suspended)?;
         }
         Ok(!event.is_empty())
-    }
-
-    /// Reads the streams for which that is needed. Returns when to do it again.
-    fn read_with_backoff(&mut self, is_needed: fn(&Stream<'_>) -> bool) -> io::Result<Duration> {
-        let streams = &mut self.streams;
-        let has_read = self.backoff.run_timed(|| {
-            let mut has_read = false;
-            for stream in streams.iter_mut().filter(|stream| is_needed(stream)) {
-                has_read |= !matches!(stream.read_available(NOT_POLLED)?, Read::WouldBlock);
-            }
-            Ok::<_, io::Error>(has_read)
-        })?;
-        if has_read {
-            self.backoff.restart();
-            return Ok(Duration::ZERO);
-        }
-        Ok(self.backoff.remaining())
-    }
-
-    /// Reads what the streams hold now, and no more, as other processes may write forever. Once
-    /// the child has exited, that is the rest of its output.
-    pub(crate) fn drain(&mut self, has_exited: bool, deadline: Deadline) -> io::Result<()> {
-        let [stdout, stderr] = &mut self.streams;
-        let stdout = stdout.drain(has_exited, deadline);
-        stderr.drain(has_exited, deadline).and(stdout)
-    }
-}
-
-impl Drop for Streams<'_> {
-    fn drop(&mut self) {
-        let [stdout, stderr] = &mut self.streams;
-        self.child.stdout = stdout.fd.take().map(ChildStdout::from);
-        self.child.stderr = stderr.fd.take().map(ChildStderr::from);
     }
 }
 
@@ -171,7 +107,7 @@ fn poll(
 }
 
 #[derive(Debug)]
-struct Stream<'a> {
+pub(in crate::sys) struct Stream<'a> {
     /// `None` once its EOF was read.
     fd: Option<OwnedFd>,
     buffer: OutputBuffer<'a>,
@@ -183,15 +119,8 @@ struct Stream<'a> {
     has_exited: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Read {
-    Some(usize),
-    WouldBlock,
-    Eof,
-}
-
 impl<'a> Stream<'a> {
-    fn new(fd: Option<OwnedFd>, buffer: OutputBuffer<'a>) -> Stream<'a> {
+    pub(in crate::sys) fn new(fd: Option<OwnedFd>, buffer: OutputBuffer<'a>) -> Stream<'a> {
         Stream {
             fd,
             buffer,
@@ -207,6 +136,15 @@ impl<'a> Stream<'a> {
 
     fn fd_to_poll(&self) -> Option<BorrowedFd<'_>> {
         self.fd().filter(|_| !self.is_suspended)
+    }
+
+    /// Gives the stream up. `None` once its EOF was read.
+    pub(in crate::sys) fn close(&mut self) -> Option<OwnedFd> {
+        self.fd.take()
+    }
+
+    pub(in crate::sys) fn read_now(&mut self) -> io::Result<Read> {
+        self.read_available(NOT_POLLED)
     }
 
     /// Whether anything was read.
@@ -278,7 +216,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn drain(&mut self, has_exited: bool, deadline: Deadline) -> io::Result<()> {
+    pub(in crate::sys) fn drain(&mut self, has_exited: bool, deadline: Deadline) -> io::Result<()> {
         self.has_exited = has_exited;
         let Some(fd) = self.fd.as_ref().map(OwnedFd::as_fd) else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What POSIX tells about a pid.
+//! What POSIX shows of a pid.
 //!
 //! The null signal finds zombies as well, so the exit of a process that is not a child is only
 //! noticed once it has been reaped.

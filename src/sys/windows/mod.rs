@@ -8,13 +8,13 @@ mod runtime;
 mod snapshot;
 mod wait;
 
+pub(super) use self::pipes::Stream;
 #[cfg(feature = "async-io")]
 pub(crate) use self::runtime::HandleRegistration as AsyncIoRegistration;
 #[cfg(feature = "tokio")]
 pub(crate) use self::runtime::HandleRegistration as TokioRegistration;
 pub(crate) use self::{
     handle::{Handle, KILL, Signal, signal_pid},
-    pipes::Streams,
     poller::{Member, Poller},
     snapshot::{Fingerprint, SNAPSHOT_CALL, snapshot},
 };

@@ -9,9 +9,8 @@
 
 use super::handle::milliseconds;
 use crate::{
-    backoff::Backoff,
     deadline::{Deadline, sleep_until},
-    sys::{MAX_READ, OutputBuffer},
+    sys::{MAX_READ, OutputBuffer, Streams, streams::Read},
 };
 use std::{
     fs::File,
@@ -20,7 +19,6 @@ use std::{
     os::windows::io::{
         AsHandle, AsRawHandle as _, BorrowedHandle, FromRawHandle as _, OwnedHandle,
     },
-    process::{Child, ChildStderr, ChildStdout},
     ptr::{self, NonNull},
     slice,
     time::Duration,
@@ -45,35 +43,7 @@ use windows_sys::{
     },
 };
 
-/// The stdout and stderr of a child, which gets them back at the end, unless their EOF was read.
-#[derive(Debug)]
-pub(crate) struct Streams<'a> {
-    child: &'a mut Child,
-    streams: [Stream<'a>; 2],
-    /// When to read streams again that no event reports as readable.
-    backoff: Backoff,
-}
-
-impl<'a> Streams<'a> {
-    pub(crate) fn new(child: &'a mut Child, buffers: [OutputBuffer<'a>; 2]) -> Streams<'a> {
-        let stdout = child.stdout.take().map(OwnedHandle::from);
-        let stderr = child.stderr.take().map(OwnedHandle::from);
-        let [to_stdout, to_stderr] = buffers;
-        Streams {
-            child,
-            streams: [
-                Stream::new(stdout, to_stdout),
-                Stream::new(stderr, to_stderr),
-            ],
-            backoff: Backoff::default(),
-        }
-    }
-
-    /// Whether an event can be waited for together with the streams.
-    pub(crate) fn can_poll(&self) -> bool {
-        true
-    }
-
+impl Streams<'_> {
     /// Reads until the event (true), or until the deadline (false).
     pub(crate) fn read(
         &mut self,
@@ -82,37 +52,20 @@ impl<'a> Streams<'a> {
     ) -> io::Result<bool> {
         let [stdout, stderr] = self.streams.each_mut().map(Stream::refuse_unreadable);
         stderr.and(stdout)?;
-        deadline.sleep(|timeout| {
+        deadline.sleep(|mut timeout| {
             for stream in &mut self.streams {
                 stream.start()?;
             }
-            let timeout = self.read_unsignaled(timeout)?;
+            if self.streams.iter().any(Stream::needs_backoff) {
+                let delay = self.read_with_backoff(|stream| stream.needs_backoff())?;
+                timeout = timeout.into_iter().chain([delay]).min();
+            }
             let has_event = self.wait(event, timeout)?;
             for stream in &mut self.streams {
                 stream.finish(Wait::No)?;
             }
             Ok(has_event)
         })
-    }
-
-    /// Reads the streams that no event reports as readable. Returns how long to sleep then.
-    fn read_unsignaled(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
-        if !self.streams.iter().any(Stream::needs_backoff) {
-            return Ok(timeout);
-        }
-        let streams = &mut self.streams;
-        let has_read = self.backoff.run_timed(|| {
-            let mut has_read = false;
-            for stream in streams {
-                has_read |= stream.read_unsignaled()? != Read::WouldBlock;
-            }
-            Ok::<_, io::Error>(has_read)
-        })?;
-        if has_read {
-            self.backoff.restart();
-            return Ok(Some(Duration::ZERO));
-        }
-        Ok(timeout.into_iter().chain([self.backoff.remaining()]).min())
     }
 
     fn wait(
@@ -139,32 +92,10 @@ impl<'a> Streams<'a> {
             first => Ok(event.is_some() && first == WAIT_OBJECT_0),
         }
     }
-
-    /// Reads what the streams hold now, and no more, as other processes may write forever. Once
-    /// the child has exited, that is the rest of its output.
-    pub(crate) fn drain(&mut self, has_exited: bool, _: Deadline) -> io::Result<()> {
-        let [stdout, stderr] = self
-            .streams
-            .each_mut()
-            .map(|stream| stream.drain(has_exited));
-        stderr.and(stdout)
-    }
-}
-
-impl Drop for Streams<'_> {
-    fn drop(&mut self) {
-        for stream in &mut self.streams {
-            // A read is only pending here after an error. What it has read is kept.
-            let _ = stream.finish(Wait::Cancel);
-        }
-        let [stdout, stderr] = &mut self.streams;
-        self.child.stdout = stdout.pipe.take().map(ChildStdout::from);
-        self.child.stderr = stderr.pipe.take().map(ChildStderr::from);
-    }
 }
 
 #[derive(Debug)]
-struct Stream<'a> {
+pub(in crate::sys) struct Stream<'a> {
     /// `None` once its EOF was read.
     pipe: Option<OwnedHandle>,
     buffer: OutputBuffer<'a>,
@@ -197,13 +128,6 @@ impl Kind {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
-    Some(usize),
-    WouldBlock,
-    Eof,
-}
-
 enum Wait {
     /// Only if the read is complete.
     No,
@@ -211,7 +135,7 @@ enum Wait {
 }
 
 impl<'a> Stream<'a> {
-    fn new(pipe: Option<OwnedHandle>, buffer: OutputBuffer<'a>) -> Stream<'a> {
+    pub(in crate::sys) fn new(pipe: Option<OwnedHandle>, buffer: OutputBuffer<'a>) -> Stream<'a> {
         Stream {
             kind: pipe.as_ref().map_or(Kind::Unreadable, Kind::of),
             pipe,
@@ -273,6 +197,13 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Gives the stream up. `None` once its EOF was read.
+    pub(in crate::sys) fn close(&mut self) -> Option<OwnedHandle> {
+        // A read is only pending here after an error. What it has read is kept.
+        let _ = self.finish(Wait::Cancel);
+        self.pipe.take()
+    }
+
     /// Refuses, once, what cannot be read within a deadline. Later calls go on without it.
     fn refuse_unreadable(&mut self) -> io::Result<()> {
         if self.kind != Kind::Unreadable || self.pipe.is_none() {
@@ -292,7 +223,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads a stream that needs backoff, if it holds data.
-    fn read_unsignaled(&mut self) -> io::Result<Read> {
+    pub(in crate::sys) fn read_now(&mut self) -> io::Result<Read> {
         match self.kind {
             Kind::SynchronousPipe => match self.available()? {
                 0 => Ok(Read::WouldBlock),
@@ -342,7 +273,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn drain(&mut self, has_exited: bool) -> io::Result<()> {
+    pub(in crate::sys) fn drain(&mut self, has_exited: bool, _: Deadline) -> io::Result<()> {
         self.refuse_unreadable()?;
         if self.kind == Kind::File {
             return self.drain_file(has_exited);
