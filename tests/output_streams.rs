@@ -281,19 +281,11 @@ mod terminals {
     #[test]
     #[allow(unsafe_code)]
     fn signals_do_not_cut_off_the_output_of_a_terminal() {
-        use nix::{
-            libc,
-            sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
-        };
+        use nix::{libc, sys::signal::Signal};
         extern "C" fn ignore(_: i32) {}
         in_subprocess(|| {
-            let action = SigAction::new(
-                SigHandler::Handler(ignore),
-                SaFlags::empty(),
-                SigSet::empty(),
-            );
             // SAFETY: the handler does nothing.
-            unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
+            unsafe { common::handle_signal(Signal::SIGALRM, ignore) };
             let set_timer = |microseconds| {
                 let time = libc::timeval {
                     tv_sec: 0,

@@ -5,7 +5,9 @@
 
 mod common;
 
-use common::{LONG, SHORT, helper, helper_command, in_subprocess, open_by_all, spawn};
+use common::{
+    LONG, SHORT, handle_signal, helper, helper_command, in_subprocess, open_by_all, spawn,
+};
 use nix::{
     sys::pthread::{Pthread, pthread_kill, pthread_self},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction},
@@ -149,14 +151,8 @@ struct SignalFlood {
 impl SignalFlood {
     #[allow(unsafe_code)]
     fn new() -> SignalFlood {
-        let action = SigAction::new(
-            SigHandler::Handler(count),
-            SaFlags::empty(),
-            SigSet::empty(),
-        );
-        // There is no SA_RESTART, so system calls fail with EINTR.
-        // SAFETY: the handler only adds to an atomic, which is async-signal-safe.
-        unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
+        // SAFETY: the handler only adds to an atomic.
+        unsafe { handle_signal(Signal::SIGALRM, count) };
         let ends = Arc::new(AtomicBool::new(false));
         // In musl, this is a pointer, which is not `Send`.
         let (target, has_ended) = (pthread_self() as usize, ends.clone());
@@ -331,13 +327,8 @@ mod slow_signal_handler {
     fn exit_while_a_signal_handler_outlasts_the_deadline() {
         in_subprocess(|| {
             LazyLock::force(&EPOCH);
-            let action = SigAction::new(
-                SigHandler::Handler(kill_and_outlast_the_timeout),
-                SaFlags::empty(),
-                SigSet::empty(),
-            );
             // SAFETY: the handler only uses atomics, the clock, and system calls.
-            unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+            unsafe { handle_signal(Signal::SIGUSR1, kill_and_outlast_the_timeout) };
             type Wait = fn(&mut std::process::Child) -> bool;
             let waits: [Wait; 6] = [
                 |child| wait_pid(child.id(), Some(TIMEOUT)).unwrap().is_some(),

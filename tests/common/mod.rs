@@ -76,3 +76,18 @@ pub fn assert_code(process: &Process, exit: Exit, code: i32) {
         assert_eq!(exit.code(), Some(code), "{process:?}");
     }
 }
+
+/// Makes `handler` handle the signal. It interrupts system calls, as there is no `SA_RESTART`.
+///
+/// # Safety
+///
+/// The handler is async-signal-safe (signal-safety(7)).
+#[cfg(unix)]
+#[allow(unsafe_code)]
+pub unsafe fn handle_signal(signal: nix::sys::signal::Signal, handler: extern "C" fn(i32)) {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+    let handler = SigHandler::Handler(handler);
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the caller promises what is needed.
+    unsafe { sigaction(signal, &action) }.unwrap();
+}
