@@ -6,7 +6,7 @@ use crate::common::LONG;
 use async_io::Timer;
 use futures_lite::FutureExt as _;
 use procwait::{Error, Exit, Process};
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,11 @@ pub fn tokio_with_paused_clock() -> Runtime {
 
 /// Makes a test whose task is not woken fail instead of hang.
 pub async fn with_time_limit<T>(future: impl Future<Output = T>) -> T {
-    // This starts the thread of async-io's reactor and opens its descriptors, before a test counts
-    // or limits them.
-    Timer::after(Duration::from_millis(1)).await;
     let time_limit = async {
         Timer::after(LONG).await;
         panic!("not woken")
     };
-    future.or(time_limit).await
+    // Polled first, the timer starts the thread of async-io's reactor and opens its descriptors,
+    // before a test counts or limits them.
+    time_limit.or(future).await
 }
