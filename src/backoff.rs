@@ -27,7 +27,7 @@ pub(crate) enum Attempt<T> {
 
 impl Backoff {
     const MIN_DELAY: Duration = Duration::from_micros(100);
-    const MAX_DELAY: Duration = Duration::from_millis(40);
+    pub(crate) const MAX_DELAY: Duration = Duration::from_millis(40);
     /// How many times longer than a check a delay is. 9 would make a tenth of the time. 14 leaves
     /// room for checks that take longer than `cost`.
     const IDLE_RATIO: u32 = 14;

@@ -1,9 +1,9 @@
 //! `Captured`: the output of a child, read while waiting for its exit.
 
 use crate::{
-    Process,
     backoff::{Attempt, Backoff},
     deadline::Deadline,
+    open_process::OpenProcess,
     sys::{Handle, OutputBuffer, ProcessHandle as _, Streams},
 };
 use std::{io, process::Child};
@@ -76,7 +76,7 @@ impl Captured {
 /// does not wait for other processes that may write more.
 pub(crate) fn read_until_exit(
     child: &mut Child,
-    process: &Process,
+    process: &OpenProcess,
     captured: &mut Captured,
     deadline: Deadline,
 ) -> io::Result<bool> {
@@ -87,7 +87,7 @@ pub(crate) fn read_until_exit(
 }
 
 fn wait_and_read(
-    process: &Process,
+    process: &OpenProcess,
     streams: &mut Streams<'_>,
     deadline: Deadline,
 ) -> io::Result<bool> {
@@ -102,7 +102,8 @@ fn wait_and_read(
         let read_until = next_check.map_or(deadline, |delay| deadline.capped(delay));
         let has_event = streams.read(event, read_until)?;
         let is_over = deadline.has_passed();
-        let attempt = backoff.attempt(has_event || is_over, || process.try_wait())?;
+        let attempt =
+            backoff.attempt(has_event || is_over, || process.wait_until(Deadline::Now))?;
         if let Attempt::Done(_) = attempt {
             return Ok(true);
         }

@@ -1,10 +1,12 @@
 //! `ChildExt`: waits for `std::process::Child` with a timeout, and can read its output meanwhile.
 
 use crate::{
-    Captured, Error, Process,
+    Captured, Error,
     backoff::Backoff,
     captured,
     deadline::Deadline,
+    open_process::OpenProcess,
+    pid::Pid,
     sys::{self, ChildState, ExitEvent, reaped_elsewhere, try_wait_unless_reused},
 };
 use std::{
@@ -190,7 +192,10 @@ pub(crate) fn output(
 /// Opens the process of a child that is still running. `Err` is the result of the call if there is
 /// nothing to wait for.
 #[allow(clippy::result_large_err)] // As for `Opened`.
-fn begin(child: &mut Child, deadline: Deadline) -> Result<Process, io::Result<Option<ExitStatus>>> {
+fn begin(
+    child: &mut Child,
+    deadline: Deadline,
+) -> Result<OpenProcess, io::Result<Option<ExitStatus>>> {
     drop(child.stdin.take());
     if deadline == Deadline::Now {
         return Err(sys::try_wait(child));
@@ -206,7 +211,7 @@ fn begin(child: &mut Child, deadline: Deadline) -> Result<Process, io::Result<Op
 /// Reads until the child has exited, and reaps it, or until the deadline (`None`).
 pub(crate) fn output_of(
     child: &mut Child,
-    process: &Process,
+    process: &OpenProcess,
     captured: &mut Captured,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
@@ -221,7 +226,7 @@ pub(crate) fn output_of(
 #[allow(clippy::large_enum_variant)] // It is taken apart at once. A box would allocate.
 pub(crate) enum Opened {
     /// After it was opened, it was verified to be a child of ours that has not been reaped.
-    Running(Process),
+    Running(OpenProcess),
     /// It is exiting, and can neither be opened any more nor reaped yet.
     Exiting,
     /// It has been reaped, by this call or before. An error if it was reaped elsewhere.
@@ -234,7 +239,8 @@ pub(crate) enum Opened {
 /// kernel, if `SIGCHLD` is ignored. So open first, and then verify that what was opened is a
 /// child of ours.
 pub(crate) fn open(child: &mut Child) -> io::Result<Opened> {
-    let process = match Process::open_child(child.id()) {
+    let opened = Pid::new(child.id()).and_then(OpenProcess::open_child);
+    let process = match opened {
         Ok(process) => process,
         Err(Error::NotFound { .. }) => {
             return Ok(match try_wait_unless_reused(child).transpose() {
@@ -276,7 +282,7 @@ fn wait_exiting(child: &mut Child, deadline: Deadline) -> io::Result<Option<Exit
 /// has reaped it. So this retries with backoff: a blocking wait could outlast the deadline.
 pub(crate) fn reap(
     child: &mut Child,
-    process: &Process,
+    process: &OpenProcess,
     event: ExitEvent,
     deadline: Deadline,
 ) -> io::Result<Option<ExitStatus>> {
@@ -297,7 +303,7 @@ pub(crate) fn reap(
 
 /// `Child::try_wait`, which goes by the pid, but only while that is this process's: if the child
 /// was reaped elsewhere, the pid can be that of another child, which it would reap.
-fn try_wait(child: &mut Child, process: &Process) -> io::Result<Option<ExitStatus>> {
+fn try_wait(child: &mut Child, process: &OpenProcess) -> io::Result<Option<ExitStatus>> {
     match process.child_state() {
         Some(ChildState::Exited(_)) => child.try_wait(),
         Some(ChildState::Running | ChildState::Stopped) => Ok(None),

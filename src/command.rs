@@ -1,10 +1,11 @@
 //! `CommandExt`: `Command::output` with a timeout.
 
 use crate::{
-    Captured, Process,
+    Captured,
     child::{self, Opened},
     deadline::Deadline,
-    sys::{self, ExitEvent},
+    open_process::OpenProcess,
+    sys::{self, ExitEvent, KILL},
 };
 use std::{
     io,
@@ -126,7 +127,7 @@ fn run(
     if let Ok(Some(status)) = in_time {
         return Ok((status, false));
     }
-    if let Err(refused) = process.kill() {
+    if let Err(refused) = process.signal(KILL) {
         // Unless it has exited just now, it keeps running, and cannot be reaped.
         return match child::output_of(child, &process, captured, Deadline::Now) {
             Ok(Some(status)) => in_time.map(|_| (status, true)),
@@ -141,8 +142,8 @@ fn run(
 }
 
 /// Reaps a killed child whose output cannot be read.
-fn reap(child: &mut Child, process: &Process) -> io::Result<()> {
-    process.wait()?;
+fn reap(child: &mut Child, process: &OpenProcess) -> io::Result<()> {
+    process.wait_until(Deadline::Never)?;
     child::reap(child, process, ExitEvent::Exited, Deadline::Never).map(drop)
 }
 

@@ -3,7 +3,7 @@
 use crate::lock::lock;
 use std::{
     io,
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -102,16 +102,25 @@ impl Deadline {
 /// neither fault: on Linux it sleeps in `futex(2)` until an absolute time.
 pub(crate) fn sleep_until(deadline: Deadline) {
     let (mutex, never_notified) = (Mutex::new(()), Condvar::new());
-    let mut guard = lock(&mutex);
+    drop(sleep_on(&never_notified, lock(&mutex), deadline, || false));
+}
+
+/// The same until `is_woken`, which changes before the condition variable is notified.
+pub(crate) fn sleep_on<'a, T>(
+    condvar: &Condvar,
+    mut guard: MutexGuard<'a, T>,
+    deadline: Deadline,
+    is_woken: impl Fn() -> bool,
+) -> MutexGuard<'a, T> {
     loop {
         let remaining = deadline.remaining().unwrap_or(MAX_SLEEP);
-        if remaining.is_zero() {
-            return;
+        if remaining.is_zero() || is_woken() {
+            return guard;
         }
-        let waited = never_notified.wait_timeout(guard, remaining.min(MAX_SLEEP));
+        let waited = condvar.wait_timeout(guard, remaining.min(MAX_SLEEP));
         let (again, result) = waited.unwrap_or_else(PoisonError::into_inner);
         if !result.timed_out() {
-            // A spurious wake-up, or a sandbox denies this call as well.
+            // A wake-up, perhaps a spurious one, or a sandbox denies this call as well.
             thread::yield_now();
         }
         guard = again;

@@ -25,9 +25,11 @@
 //! | a [`Child`] | wait with a timeout | [`ChildExt::wait_timeout`] |
 //! | a [`Child`] | read its output while you wait, with a timeout | [`ChildExt::output_timeout`] |
 //! | a [`Command`] | collect its output, and kill it on timeout | [`CommandExt::output_timeout`] |
-//! | many pids | get each exit as it happens | [`WaitSet`] |
+//! | many pids, or many [`Process`]es | get each exit as it happens | [`WaitSet`] |
+//! | a set that changes | wait in one thread, and insert from others | [`WaitSet::waker`] |
 //! | many pids | wait for the first of them to exit, or for all | [`wait_any`], [`wait_all`] |
 //! | an async runtime | await a process | [`Process::wait_on_tokio`], [`Process::wait_on_async_io`] |
+//! | an async runtime | await the next exit of many | [`WaitSet::wait_on_tokio`], [`WaitSet::wait_on_async_io`] |
 //!
 //! `wait_on_tokio` and `wait_on_async_io` need the features `tokio` and `async-io`. async-io
 //! (used by smol and async-std) works with any executor.
@@ -82,17 +84,17 @@
 //! `preadv2` and `pidfd_send_signal`.
 //!
 //! After `fork`, the child can use its copy of a [`Process`] (see there), but should drop
-//! its copy of a [`WaitSet`].
+//! its copy of a [`WaitSet`]. Its copy of a [`SetWaker`] does nothing.
 //!
 //! [`Child`]: std::process::Child
 //! [`Command`]: std::process::Command
 #![cfg_attr(
     not(feature = "tokio"),
-    doc = "[`Process::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_tokio"
+    doc = "[`Process::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_tokio\n[`WaitSet::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.WaitSet.html#method.wait_on_tokio"
 )]
 #![cfg_attr(
     not(feature = "async-io"),
-    doc = "[`Process::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_async_io"
+    doc = "[`Process::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_async_io\n[`WaitSet::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.WaitSet.html#method.wait_on_async_io"
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -109,6 +111,7 @@ mod deadline;
 mod error;
 mod exit;
 mod lock;
+mod open_process;
 mod pid;
 mod polling;
 mod process;
@@ -130,7 +133,7 @@ pub use crate::{
     error::Error,
     exit::Exit,
     process::{Process, wait_pid},
-    set::WaitSet,
+    set::{SetWaker, WaitSet},
 };
 
 #[cfg(fuzzing)]

@@ -8,6 +8,8 @@ use crate::{
     pid::Pid,
     sys::{ChildState, KeepFd, Probe, ProcessProbe as _, Signal, is_no_such_process},
 };
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+use std::time::Duration;
 use std::{
     io,
     sync::{Mutex, OnceLock},
@@ -114,6 +116,11 @@ impl Polling {
         Ok(attempt)
     }
 
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn time_until_check(&self) -> Duration {
+        lock(&self.checker).backoff.remaining()
+    }
+
     /// Whether a check now, even if it is not due, keeps polling within its share of the time.
     #[cfg(any(feature = "tokio", feature = "async-io"))]
     pub(crate) fn is_within_budget(&self) -> bool {
@@ -132,6 +139,13 @@ impl Polling {
 
     pub(crate) fn zombie_is_reaped(&self) -> bool {
         lock(&self.checker).probe.zombie_is_reaped()
+    }
+
+    /// Whether this is the process of another one with the same pid, even if it has been reaped.
+    /// `None` if the OS does not say.
+    pub(crate) fn is_same_process(&self, other: &Polling) -> Option<bool> {
+        let fingerprint = |polling: &Polling| lock(&polling.checker).probe.fingerprint();
+        Some(fingerprint(self)? == fingerprint(other)?)
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {

@@ -1,14 +1,11 @@
-//! One process: open it, wait for it, fall back to polling.
+//! `wait_pid` and `Process`: wait for one process.
 
 use crate::{
     Backend, Error, Exit,
     deadline::Deadline,
+    open_process::OpenProcess,
     pid::Pid,
-    polling::{Polling, TakenOver},
-    sys::{
-        BorrowedEvent, ChildState, ExitEvent, Handle, KeepFd, ProcessHandle as _,
-        is_no_such_process, peek_child,
-    },
+    sys::{ChildState, peek_child},
 };
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
@@ -16,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::os::windows::io::BorrowedHandle;
 use std::{
     io,
-    sync::OnceLock,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -74,7 +71,7 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
             return Ok(Some(exit));
         }
     }
-    match Process::open(pid.get()) {
+    match OpenProcess::open(pid) {
         // The child was reaped in between. If `waitid` still finds it, `pid` is the id of a thread
         // that we trace, which is not a process.
         Err(Error::NotFound { .. })
@@ -121,20 +118,10 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 /// ```
 #[derive(Debug)]
 pub struct Process {
-    pub(crate) pid: Pid,
-    /// Kept after a fallback to polling, as signals can still be sent through it.
-    pub(crate) handle: Option<Handle>,
-    /// Whether to poll if events fail.
-    allow_fallback: bool,
-    polled: OnceLock<Polled>,
-    pub(crate) exit: OnceLock<Exit>,
-}
-
-#[derive(Debug)]
-struct Polled {
-    polling: Polling,
-    /// Why it is polled. `None` if that was asked for.
-    cause: Option<io::Error>,
+    /// Shared with the sets that it is in.
+    pub(crate) shared: Arc<OpenProcess>,
+    /// Of two processes that have had one pid, the older one was opened first.
+    pub(crate) opened_at: Instant,
 }
 
 impl Process {
@@ -147,13 +134,7 @@ impl Process {
     ///
     /// As for [`wait_pid`].
     pub fn open(pid: u32) -> Result<Process, Error> {
-        let pid = Pid::new(pid)?;
-        match Handle::open(pid) {
-            Ok(handle) => Ok(Process::new(pid, Some(handle), true)),
-            // If the cause is ESRCH, there may be such a process all the same: some kernels say
-            // so for processes that are just exiting, or for zombies. The probe finds out.
-            Err(cause) => Process::open_polled(pid, Some(cause)),
-        }
+        OpenProcess::open(Pid::new(pid)?).map(Process::from)
     }
 
     /// Opens the process `pid` with this backend, without fallback. This is for tests and
@@ -165,75 +146,24 @@ impl Process {
     /// it, or this sandbox does not have the backend. Other failures, such as a lack of
     /// descriptors, are [`Error::Os`], here and in later waits.
     pub fn open_with(pid: u32, backend: Backend) -> Result<Process, Error> {
-        let pid = Pid::new(pid)?;
-        if backend == Backend::Polling {
-            return Process::open_polled(pid, None);
-        }
-        if Handle::BACKEND != Some(backend) {
-            return Err(Error::Unsupported { backend });
-        }
-        match Handle::open(pid) {
-            Ok(handle) => Ok(Process::new(pid, Some(handle), false)),
-            Err(cause) if Handle::is_unsupported(&cause) => Err(Error::Unsupported { backend }),
-            Err(cause) => match Process::open_polled(pid, None) {
-                Ok(_) => Err(Error::os(Handle::OPEN_CALL, pid, cause)),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    /// Opens the process of a child. If the OS reports that no process has its pid, this does not
-    /// probe: the caller can wait for a child that is just exiting, and on OpenBSD, reading the
-    /// process table ends a program that has pledged not to (pledge(2), "ps").
-    pub(crate) fn open_child(pid: u32) -> Result<Process, Error> {
-        let pid = Pid::new(pid)?;
-        match Handle::open(pid) {
-            Ok(handle) => Ok(Process::new(pid, Some(handle), true)),
-            Err(cause) if is_no_such_process(&cause) => Err(Error::NotFound { pid: pid.get() }),
-            Err(cause) => Process::open_polled(pid, Some(cause)),
-        }
-    }
-
-    fn new(pid: Pid, handle: Option<Handle>, allow_fallback: bool) -> Process {
-        Process {
-            pid,
-            handle,
-            allow_fallback,
-            polled: OnceLock::new(),
-            exit: OnceLock::new(),
-        }
-    }
-
-    fn open_polled(pid: Pid, cause: Option<io::Error>) -> Result<Process, Error> {
-        let (polling, exit) = Polling::open(pid, KeepFd::Always)?;
-        Ok(Process {
-            polled: Polled { polling, cause }.into(),
-            exit: exit.map(OnceLock::from).unwrap_or_default(),
-            ..Process::new(pid, None, false)
-        })
+        OpenProcess::open_with(Pid::new(pid)?, backend).map(Process::from)
     }
 
     /// The pid it was opened with. Another process may have it once this one has been reaped.
     pub fn pid(&self) -> u32 {
-        self.pid.get()
+        self.shared.pid.get()
     }
 
     /// The backend in use. It can change to [`Backend::Polling`] during a wait, and never
     /// changes back.
     pub fn backend(&self) -> Backend {
-        let watched_by = self.active_handle().and(Handle::BACKEND);
-        watched_by.unwrap_or(Backend::Polling)
-    }
-
-    /// `None` if it is polled.
-    pub(crate) fn active_handle(&self) -> Option<&Handle> {
-        self.handle.as_ref().filter(|_| self.polled.get().is_none())
+        self.shared.backend()
     }
 
     /// Why the process is polled: the error from the event backend. `None` if it is not
     /// polled, or was opened with [`Backend::Polling`].
     pub fn fallback_cause(&self) -> Option<&io::Error> {
-        self.polled.get()?.cause.as_ref()
+        self.shared.fallback_cause()
     }
 
     /// Checks whether the process has exited, without waiting. Returns `Ok(None)` if it is
@@ -244,13 +174,13 @@ impl Process {
     /// [`Error::Os`] if events fail, and polling fails too or was excluded by
     /// [`open_with`](Process::open_with).
     pub fn try_wait(&self) -> Result<Option<Exit>, Error> {
-        self.wait_until(Deadline::Now)
+        self.shared.wait_until(Deadline::Now)
     }
 
     /// Waits until the process has exited, however long that takes.
     /// Fails as [`try_wait`](Process::try_wait) does.
     pub fn wait(&self) -> Result<Exit, Error> {
-        let exit = self.wait_until(Deadline::Never)?;
+        let exit = self.shared.wait_until(Deadline::Never)?;
         Ok(exit.expect("there is no deadline"))
     }
 
@@ -258,14 +188,14 @@ impl Process {
     /// never early. A timeout that the clock cannot represent waits forever.
     /// Fails as [`try_wait`](Process::try_wait) does.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
-        self.wait_until(Deadline::after(timeout))
+        self.shared.wait_until(Deadline::after(timeout))
     }
 
     /// Waits until the process has exited. Returns `Ok(None)` if `deadline` passes first,
     /// never early. A deadline in the past checks once.
     /// Fails as [`try_wait`](Process::try_wait) does.
     pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<Exit>, Error> {
-        self.wait_until(Deadline::at(deadline))
+        self.shared.wait_until(Deadline::at(deadline))
     }
 
     /// A descriptor that becomes readable when the process exits, and stays so: for use with
@@ -275,108 +205,22 @@ impl Process {
     /// for a moment: if `try_wait` returns `None`, keep waiting.
     #[cfg(unix)]
     pub fn as_event_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.as_event()
+        self.shared.as_event()
     }
 
     /// The process handle, which becomes signaled when the process exits, for use with
     /// `WaitForMultipleObjects` and the like. `None` if the process is polled.
     #[cfg(windows)]
     pub fn as_event_handle(&self) -> Option<BorrowedHandle<'_>> {
-        self.as_event()
+        self.shared.as_event()
     }
+}
 
-    pub(crate) fn as_event(&self) -> Option<BorrowedEvent<'_>> {
-        self.active_handle()?.as_event()
-    }
-
-    /// The exit, if it is known already.
-    pub(crate) fn known_exit(&self) -> Option<Exit> {
-        self.exit.get().copied()
-    }
-
-    pub(crate) fn wait_until(&self, deadline: Deadline) -> Result<Option<Exit>, Error> {
-        loop {
-            if self.wait_event(deadline)?.is_none() {
-                return Ok(None);
-            }
-            if let Some(exit) = self.exit()? {
-                return Ok(Some(exit));
-            }
-            // The event was spurious.
-            if deadline.has_passed() {
-                return Ok(None);
-            }
+impl From<OpenProcess> for Process {
+    fn from(open: OpenProcess) -> Process {
+        Process {
+            shared: Arc::new(open),
+            opened_at: Instant::now(),
         }
-    }
-
-    /// Sleeps until the process has exited, or until the deadline (`None`). The event can be
-    /// spurious, so [`exit`](Process::exit) must be called next.
-    pub(crate) fn wait_event(&self, deadline: Deadline) -> Result<Option<ExitEvent>, Error> {
-        if self.exit.get().is_some() {
-            return Ok(Some(ExitEvent::Exited));
-        }
-        if let Some(handle) = self.active_handle() {
-            match handle.wait(deadline) {
-                Ok(event) => return Ok(event),
-                Err(cause) => self.fall_back(handle, cause)?,
-            }
-        }
-        if let Some(polling) = self.polling() {
-            polling.wait(deadline, &self.exit)?;
-        }
-        Ok(self.exit.get().map(|_| ExitEvent::Exited))
-    }
-
-    /// How the process exited, after a [`wait_event`](Process::wait_event). `None` if it has not.
-    pub(crate) fn exit(&self) -> Result<Option<Exit>, Error> {
-        if let (Some(handle), None) = (self.active_handle(), self.exit.get()) {
-            match handle.exit() {
-                Ok(Some(exit)) => self.record_exit(exit),
-                Ok(None) => {}
-                Err(cause) => self.fall_back(handle, cause)?,
-            }
-        }
-        Ok(self.known_exit())
-    }
-
-    /// What the OS reports about this very process to its parent. `None` if the OS can only be
-    /// asked about a pid.
-    pub(crate) fn child_state(&self) -> Option<ChildState> {
-        let state = self.handle.as_ref().and_then(Handle::child_state);
-        state.or_else(|| self.polling()?.child_state())
-    }
-
-    /// Records the exit, unless one is recorded already: every call returns the first one.
-    fn record_exit(&self, exit: Exit) {
-        let _ = self.exit.set(exit);
-    }
-
-    /// Records that the process has been reaped, with the exit if the OS still reports it.
-    pub(crate) fn record_reaped(&self, known: Option<Exit>) {
-        let exit = known.or_else(|| self.handle.as_ref()?.exit().ok()?);
-        self.record_exit(exit.unwrap_or(Exit::UNKNOWN));
-    }
-
-    pub(crate) fn polling(&self) -> Option<&Polling> {
-        self.polled.get().map(|polled| &polled.polling)
-    }
-
-    /// Switches from events to polling. If several threads fall back at once, all use the first
-    /// one's `Polling`.
-    fn fall_back(&self, handle: &Handle, cause: io::Error) -> Result<(), Error> {
-        if !self.allow_fallback {
-            return Err(Error::os(Handle::WAIT_CALL, self.pid, cause));
-        }
-        if self.polled.get().is_some() {
-            return Ok(());
-        }
-        match Polling::take_over(self.pid, KeepFd::Always, || handle.is_reaped())? {
-            TakenOver::Polling(polling) => {
-                let cause = Some(cause);
-                let _ = self.polled.set(Polled { polling, cause });
-            }
-            TakenOver::Exited(exit) => self.record_reaped(exit),
-        }
-        Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! Sends signals, without reaching a later process with the same pid.
 
+#[cfg(unix)]
+use crate::Exit;
 use crate::{
     Error, Process, WaitSet,
+    deadline::Deadline,
+    open_process::OpenProcess,
     pid::Pid,
     sys::{KILL, ProcessHandle as _, SetMember as _, Signal, is_no_such_process, signal_pid},
 };
-#[cfg(unix)]
-use crate::{Exit, deadline::Deadline};
 #[cfg(unix)]
 use std::time::Duration;
 use std::{io, iter};
@@ -20,7 +22,7 @@ impl Process {
     ///
     /// [`Error::Os`] if the OS refuses.
     pub fn kill(&self) -> Result<(), Error> {
-        self.signal(KILL).map(drop)
+        self.shared.signal(KILL).map(drop)
     }
 
     /// Sends a signal to the process. Returns `Ok(false)` if it has exited (it may be a
@@ -51,20 +53,7 @@ impl Process {
     /// ```
     #[cfg(unix)]
     pub fn send_signal(&self, signal: i32) -> Result<bool, Error> {
-        self.signal(signal)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<bool, Error> {
-        let has_exited = || Ok(self.try_wait()?.is_some());
-        let by_handle = self.handle.iter().map(|handle| handle.signal(signal));
-        // Not before the check, which can fall back to polling.
-        let polling = iter::once_with(|| self.polling()).flatten();
-        let by_probe = polling.map(|polling| polling.signal(signal));
-        let is_sent = send(self.pid, signal, has_exited, by_handle.chain(by_probe))?;
-        if !is_sent {
-            self.record_reaped(self.known_exit());
-        }
-        Ok(is_sent)
+        self.shared.signal(signal)
     }
 
     /// Asks the process to exit, and kills it if it does not: sends `SIGTERM` and `SIGCONT`
@@ -100,11 +89,27 @@ impl Process {
         let deadline = Deadline::after(grace);
         if self.send_signal(Signal::TERM.as_raw())? {
             self.send_signal(Signal::CONT.as_raw())?;
-            if self.wait_until(deadline)?.is_none() {
+            if self.shared.wait_until(deadline)?.is_none() {
                 self.kill()?;
             }
         }
-        Ok(self.known_exit())
+        Ok(self.shared.known_exit())
+    }
+}
+
+impl OpenProcess {
+    /// False if it has exited.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<bool, Error> {
+        let has_exited = || Ok(self.wait_until(Deadline::Now)?.is_some());
+        let by_handle = self.handle.iter().map(|handle| handle.signal(signal));
+        // Not before the check, which can fall back to polling.
+        let polling = iter::once_with(|| self.polling()).flatten();
+        let by_probe = polling.map(|polling| polling.signal(signal));
+        let is_sent = send(self.pid, signal, has_exited, by_handle.chain(by_probe))?;
+        if !is_sent {
+            self.record_reaped(self.known_exit());
+        }
+        Ok(is_sent)
     }
 }
 
@@ -132,10 +137,15 @@ impl WaitSet {
 
     fn signal(&self, pid: u32, signal: Signal) -> Result<bool, Error> {
         let member = self.member(pid)?;
+        if let Some(process) = &member.process {
+            return process.signal(signal);
+        }
         let has_exited = || Ok(self.check(member)?.is_some());
         let by_handle = member.watched.iter().map(|watched| watched.signal(signal));
         let by_probe = member.polling.iter().map(|polling| polling.signal(signal));
-        send(member.pid, signal, has_exited, by_handle.chain(by_probe))
+        let is_sent = send(member.pid, signal, has_exited, by_handle.chain(by_probe));
+        self.update_event();
+        is_sent
     }
 }
 

@@ -22,7 +22,7 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
-use procwait::{Backend, Process};
+use procwait::{Backend, Process, WaitSet};
 use runtimes::{ALL, AsyncRuntime, tokio_current_thread, tokio_with_paused_clock, with_time_limit};
 use std::{
     fs,
@@ -308,6 +308,41 @@ fn wait_completes_under_a_paused_clock_where_threads_are_denied() {
             wait.await.unwrap()
         }));
         assert_code(&process, exit, 7);
+    });
+}
+
+/// A set is then polled by the runtime's timer, for exits and for wakes.
+#[test]
+fn set_is_awaited_without_descriptors() {
+    in_subprocess(|| {
+        for runtime in [AsyncRuntime::TokioCurrentThread, AsyncRuntime::AsyncIo] {
+            let mut child = helper("wait 7");
+            runtime.block_on(async {
+                let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+                setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+                let mut empty = WaitSet::new();
+                let mut set = WaitSet::new();
+                set.insert(child.id()).unwrap();
+                for set in [&mut empty, &mut set] {
+                    let waker = set.waker();
+                    let wait = async { panic!("{:?}", runtime.wait_in_set(set).await) };
+                    let share = cpu_share(Duration::from_millis(300), wait).await;
+                    assert!(share < 0.5, "{share:.2} of a core"); // A spin takes a whole core.
+                    let mut wait = runtime.wait_in_set(set);
+                    assert!(poll_once(&mut wait).await.is_none());
+                    waker.wake();
+                    assert_eq!(wait.await.unwrap(), None);
+                    let mut wait = runtime.wait_in_set(set);
+                    assert!(poll_once(&mut wait).await.is_none());
+                    drop(waker);
+                    assert_eq!(wait.await.unwrap(), None);
+                }
+                drop(child.stdin.take());
+                let (pid, exit) = runtime.wait_in_set(&mut set).await.unwrap().unwrap();
+                assert_eq!((pid, exit.code()), (child.id(), Some(7)));
+                setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+            });
+        }
     });
 }
 

@@ -82,6 +82,20 @@ fn no_events_lost_without_ev_receipt() {
     in_subprocess(|| {
         add_quirk("receiptless");
         let mut helpers: Vec<_> = (0..4).map(|code| helper(&format!("wait {code}"))).collect();
+        // Making the waker takes an event from the kernel, and so does the descriptor.
+        for uses_waker in [true, false] {
+            let mut child = helper("wait 7");
+            let mut set = WaitSet::new();
+            set.insert(child.id()).unwrap();
+            drop(child.stdin.take());
+            common::exit_of(child.id());
+            let _waker = uses_waker.then(|| set.waker());
+            let event = set.as_event_fd().unwrap();
+            assert!(is_readable(event, PollTimeout::ZERO));
+            let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+            assert_eq!((pid, exit.code()), (child.id(), Some(7)));
+        }
+
         let mut set = WaitSet::new();
         for helper in &helpers[..3] {
             set.insert(helper.id()).unwrap();

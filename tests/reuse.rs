@@ -7,7 +7,7 @@ mod common;
 #[path = "common/own_pids.rs"]
 mod own_pids;
 
-use common::{Grandchild, Helper, SHORT, emulates, helper, skip};
+use common::{Grandchild, Helper, LONG, SHORT, emulates, helper, skip};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
 use procwait::{Backend, Process, WaitSet, wait_pid};
@@ -166,6 +166,120 @@ fn set_reports_both_processes_with_the_same_pid() {
             assert!(set.is_empty());
             new.wait().unwrap();
             other.wait().unwrap();
+        }
+    });
+}
+
+const BACKENDS: [fn(u32) -> Process; 2] = [
+    |pid| Process::open(pid).unwrap(),
+    |pid| Process::open_with(pid, Backend::Polling).unwrap(),
+];
+
+/// Whether two `Process`es, or members of a set, are known to be the same once they are reaped.
+fn reaped_processes_are_compared(process: &Process) -> bool {
+    match process.backend() {
+        Backend::PidFd => common::kernel_version() >= (6, 9),
+        Backend::Kqueue => !emulates("netbsd") && !emulates("openbsd"),
+        _ => false,
+    }
+}
+
+#[test]
+fn set_compares_processes_in_any_order() {
+    in_own_pid_namespace(|| {
+        for (open, order) in BACKENDS
+            .into_iter()
+            .flat_map(|open| (0..4).map(move |n| (open, n)))
+        {
+            let old = helper("wait 7");
+            let pid = old.id();
+            let mut set = WaitSet::new();
+            let old_process = open(pid);
+            match order {
+                0 => assert!(set.insert(pid).unwrap()),
+                1 => assert!(set.insert_process(&old_process).unwrap()),
+                _ => {}
+            }
+            let mut new = reuse(old);
+            let new_process = open(pid);
+            let context = format!("{order}, {old_process:?}");
+            match order {
+                0 | 1 => assert!(set.insert_process(&new_process).unwrap(), "{context}"),
+                2 => {
+                    assert!(set.insert(pid).unwrap());
+                    assert!(set.insert_process(&old_process).unwrap(), "{context}");
+                }
+                _ => {
+                    assert!(set.insert_process(&new_process).unwrap());
+                    assert!(set.insert_process(&old_process).unwrap(), "{context}");
+                }
+            }
+            assert!(!set.insert_process(&new_process).unwrap(), "{context}");
+            assert!(!set.insert(pid).unwrap(), "{context}");
+            if order != 0 || reaped_processes_are_compared(&old_process) {
+                assert!(!set.insert_process(&old_process).unwrap(), "{context}");
+            }
+            assert_eq!((set.len(), set.pids().count()), (2, 2), "{context}");
+            assert!(set.send_signal(pid, 0).unwrap(), "to the new process");
+            let (_, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+            assert!(matches!(exit.code(), Some(7) | None), "{context}: {exit:?}");
+            if order != 0 {
+                assert_eq!(old_process.wait().unwrap(), exit, "{context}");
+            }
+            assert_eq!(set.wait(Some(SHORT)).unwrap(), None, "{context}");
+            assert!(set.insert_process(&old_process).unwrap(), "it was reported");
+            assert_eq!(
+                set.wait(None).unwrap().unwrap(),
+                (pid, old_process.wait().unwrap())
+            );
+            drop(new.stdin.take());
+            let (_, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+            assert_eq!(exit.code(), Some(8), "{context}");
+            assert_eq!(new_process.wait().unwrap(), exit);
+            assert!(set.is_empty());
+            new.wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn older_process_is_reported_first_if_all_are_reaped() {
+    in_own_pid_namespace(|| {
+        for (open, old_first) in BACKENDS
+            .into_iter()
+            .flat_map(|open| [(open, true), (open, false)])
+        {
+            let old = helper("wait 7");
+            let pid = old.id();
+            let old_process = open(pid);
+            let mut new = reuse(old);
+            let new_process = open(pid);
+            let start = start_time(pid);
+            new.wait().unwrap();
+            let mut newest = loop {
+                let newest = helper_with_pid(pid, "wait 9");
+                if start_time(pid) != start {
+                    break newest;
+                }
+            };
+            let newest_process = open(pid);
+            newest.wait().unwrap();
+            let mut set = WaitSet::new();
+            let mut processes = [&old_process, &new_process, &newest_process];
+            if !old_first {
+                processes.reverse();
+            }
+            for process in processes {
+                assert!(set.insert_process(process).unwrap());
+            }
+            for process in processes {
+                assert!(!set.insert_process(process).unwrap());
+            }
+            for process in [&old_process, &new_process, &newest_process] {
+                let exit = process.wait().unwrap();
+                assert_eq!(set.wait(None).unwrap(), Some((pid, exit)), "{process:?}");
+            }
+            assert!(set.is_empty());
         }
     });
 }
@@ -379,7 +493,7 @@ fn kill_does_not_hit_a_reused_pid() {
 #[test]
 #[cfg(kqueue_on_linux)]
 fn no_stale_state_after_pid_reuse() {
-    use common::{Controller, LONG, add_quirk};
+    use common::{Controller, add_quirk};
     in_own_pid_namespace(|| {
         // The exit event of this process is lost during the registration.
         let mut set = WaitSet::new();

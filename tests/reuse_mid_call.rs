@@ -295,6 +295,36 @@ fn set_kill() {
     });
 }
 
+#[test]
+fn set_insert_process() {
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "set_insert_process",
+            false,
+            || Some(helper("ignore-stdin")),
+            |child| {
+                let pid = child.unwrap().id();
+                let process = Process::open(pid)?;
+                let mut set = WaitSet::new();
+                assert!(set.insert_process(&process)?);
+                assert!(!set.insert_process(&process)?);
+                set.kill(pid)?;
+                let found = set.wait(Some(LONG))?;
+                assert_eq!(found, Some((pid, process.wait()?)));
+                // It still has its pid, or a successor has that, whose exit is not the next one.
+                set.insert(pid)?;
+                set.insert_process(&process)?;
+                assert_eq!(set.wait(Some(LONG))?, found);
+                process.wait()
+            },
+            |exit, _, context| match exit {
+                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+                Err(error) => assert_not_found(&error, context),
+            },
+        );
+    });
+}
+
 /// After one call found the exit of the old process, the next must not take the new process for it.
 /// Both can have started in the same clock tick, and then no later check distinguishes them.
 #[test]

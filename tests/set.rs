@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Grandchild, Helper, LONG, SHORT, exit_of, helper, unused_pid};
-use procwait::{Error, Exit, WaitSet, wait_all, wait_any};
+use common::{Grandchild, Helper, LONG, SHORT, exit_of, helper, open_by_all, unused_pid};
+use procwait::{Error, Exit, Process, WaitSet, wait_all, wait_any};
 use std::{
     collections::HashMap,
     thread,
@@ -345,4 +345,269 @@ fn wait_all_with_timeout() {
     assert!(all.running.is_empty());
     assert_eq!(all.exited.len(), 4);
     assert_eq!(wait_all([], None).unwrap().exited, []);
+}
+
+#[test]
+fn process_is_inserted_once() {
+    let mut child = helper("wait 7");
+    for process in open_by_all(child.id()) {
+        for pid_first in [true, false] {
+            let mut set = WaitSet::new();
+            if pid_first {
+                assert!(set.insert(child.id()).unwrap());
+                assert!(!set.insert_process(&process).unwrap(), "{process:?}");
+            } else {
+                assert!(set.insert_process(&process).unwrap());
+                assert!(!set.insert(child.id()).unwrap(), "{process:?}");
+            }
+            assert!(!set.insert_process(&process).unwrap());
+            let another = Process::open(child.id()).unwrap();
+            assert!(!set.insert_process(&another).unwrap(), "{process:?}");
+            assert_eq!((set.len(), set.pids().count()), (1, 1));
+            assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+        }
+    }
+    // Of two sets, each reports it.
+    let process = Process::open(child.id()).unwrap();
+    let mut sets = [WaitSet::new(), WaitSet::new()];
+    for set in &mut sets {
+        assert!(set.insert_process(&process).unwrap());
+    }
+    drop(child.stdin.take());
+    for mut set in sets {
+        let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+        assert_eq!((pid, exit.code()), (child.id(), Some(7)));
+    }
+}
+
+#[test]
+fn inserted_process_has_the_exit_that_the_set_reports() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = open_by_all(child.id()).swap_remove(index);
+        let mut set = WaitSet::new();
+        set.insert_process(&process).unwrap();
+        // A set of it outlives the `Process`, and has no access to it.
+        let mut other_set = WaitSet::new();
+        other_set.insert_process(&process).unwrap();
+        assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+        let reaped = child.wait().unwrap(); // closes stdin
+        assert_eq!(reaped.code(), Some(7));
+        // Some systems report no status of a reaped process that was polled.
+        let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+        assert_eq!(pid, child.id());
+        assert_eq!(process.wait().unwrap(), exit);
+        drop(process);
+        assert_eq!(other_set.wait(Some(LONG)).unwrap(), Some((pid, exit)));
+    }
+}
+
+/// The set has been given the pid first. From then on, both have one exit.
+#[test]
+fn process_of_a_member_has_the_exit_that_the_set_reports() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = open_by_all(child.id()).swap_remove(index);
+        let mut set = WaitSet::new();
+        set.insert(child.id()).unwrap();
+        assert!(!set.insert_process(&process).unwrap());
+        let reaped = child.wait().unwrap(); // closes stdin
+        assert_eq!(reaped.code(), Some(7));
+        assert!(!set.insert_process(&process).unwrap(), "{process:?}");
+        let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+        assert_eq!((pid, exit), (child.id(), process.wait().unwrap()));
+        assert!(set.is_empty());
+    }
+}
+
+#[test]
+fn inserted_process_has_exited() {
+    let mut child = helper("wait 7");
+    let processes = open_by_all(child.id());
+    drop(child.stdin.take());
+    exit_of(child.id());
+    for is_reaped in [false, true] {
+        if is_reaped {
+            child.wait().unwrap();
+        }
+        for process in &processes {
+            let mut set = WaitSet::new();
+            // Reported ones can be inserted again.
+            for _ in 0..2 {
+                assert!(set.insert_process(process).unwrap());
+                assert!(!set.insert_process(process).unwrap(), "{process:?}");
+                let found = set.wait(Some(Duration::ZERO)).unwrap();
+                assert_eq!(found, Some((child.id(), process.wait().unwrap())));
+                assert!(set.is_empty());
+            }
+            assert!(set.insert_process(process).unwrap());
+            assert!(set.remove(child.id()));
+            assert_eq!(set.wait(None).unwrap(), None);
+        }
+    }
+}
+
+#[test]
+fn inserted_process_is_removed_and_inserted_again() {
+    for index in 0..2 {
+        let mut child = helper("wait 7");
+        let process = open_by_all(child.id()).swap_remove(index);
+        let mut set = WaitSet::new();
+        for _ in 0..3 {
+            assert!(set.insert_process(&process).unwrap());
+            assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+            assert!(set.remove(child.id()));
+        }
+        assert!(set.insert_process(&process).unwrap());
+        set.kill(child.id()).unwrap();
+        let (pid, exit) = set.wait(Some(LONG)).unwrap().unwrap();
+        assert_eq!((pid, exit), (child.id(), process.wait().unwrap()));
+        assert!(exit.status().is_none() || !exit.success());
+        child.wait().unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code)]
+mod event_fd {
+    use super::*;
+    use crate::common::skip;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+    /// Whether the set's descriptor is readable within `timeout`. `None` if it has none.
+    fn is_readable_within(set: &WaitSet, timeout: Duration) -> Option<bool> {
+        Some(polls_as_readable(set.as_event_fd()?, timeout))
+    }
+
+    fn polls_as_readable(event: BorrowedFd<'_>, timeout: Duration) -> bool {
+        let timeout = Timespec::try_from(timeout).unwrap();
+        let mut fds = [PollFd::new(&event, PollFlags::IN)];
+        poll(&mut fds, Some(&timeout)).unwrap() == 1
+    }
+
+    fn is_readable(set: &WaitSet) -> Option<bool> {
+        is_readable_within(set, Duration::ZERO)
+    }
+
+    #[test]
+    fn event_fd_is_readable_while_there_is_something_to_return() {
+        let mut helpers = helpers(5);
+        let mut set = WaitSet::new();
+        assert!(set.as_event_fd().is_none());
+        set.insert(helpers[0].id()).unwrap();
+        let Some(readable) = is_readable(&set) else {
+            return skip(
+                "event_fd_is_readable_while_there_is_something_to_return",
+                "events",
+            );
+        };
+        assert!(!readable);
+        for helper in &helpers[1..4] {
+            set.insert(helper.id()).unwrap();
+        }
+        assert_eq!(is_readable_within(&set, SHORT), Some(false));
+        for helper in &mut helpers[..3] {
+            drop(helper.stdin.take());
+            exit_of(helper.id());
+        }
+        assert_eq!(is_readable_within(&set, LONG), Some(true));
+        // The first wait takes the events of all three from the kernel.
+        for _ in 0..3 {
+            assert_eq!(is_readable_within(&set, LONG), Some(true));
+            assert!(set.wait(Some(LONG)).unwrap().is_some());
+        }
+        assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+        assert_eq!(is_readable(&set), Some(false));
+
+        let waker = set.waker();
+        assert_eq!(is_readable(&set), Some(false));
+        for _ in 0..2 {
+            waker.wake();
+            assert_eq!(is_readable(&set), Some(true));
+            assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+            assert_eq!(is_readable(&set), Some(false));
+        }
+
+        // An exit that is known when the process is inserted.
+        drop(helpers[4].stdin.take());
+        let process = Process::open(helpers[4].id()).unwrap();
+        process.wait().unwrap();
+        set.insert_process(&process).unwrap();
+        assert_eq!(is_readable(&set), Some(true));
+        // An exit, and then a wake.
+        waker.wake();
+        assert!(set.wait(Some(Duration::ZERO)).unwrap().is_some());
+        assert_eq!(is_readable(&set), Some(true));
+        assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), None);
+        assert_eq!(is_readable(&set), Some(false));
+
+        set.insert_process(&process).unwrap();
+        assert_eq!(is_readable(&set), Some(true));
+        set.remove(process.pid());
+        assert!(set.remove(helpers[3].id()));
+        assert!(set.is_empty());
+        assert_eq!(is_readable(&set), Some(false));
+        drop(waker);
+        assert_eq!(is_readable(&set), Some(true), "the last waker is gone");
+        assert_eq!(set.wait(None).unwrap(), None);
+        assert_eq!(is_readable(&set), Some(false));
+    }
+
+    /// An insertion checks a member, and so finds its exit before the event, or takes its event.
+    #[test]
+    fn event_fd_follows_what_insertions_find() {
+        for is_removed in [false, true] {
+            let mut helpers = helpers(3);
+            let processes = [0, 1].map(|index: usize| Process::open(helpers[index].id()).unwrap());
+            let mut set = WaitSet::new();
+            for process in &processes {
+                set.insert_process(process).unwrap();
+            }
+            set.insert(helpers[2].id()).unwrap();
+            let Some(event) = set.as_event_fd() else {
+                return skip("event_fd_follows_what_insertions_find", "events");
+            };
+            // SAFETY: the set keeps it open.
+            let event = unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) };
+            for helper in &mut helpers[..2] {
+                drop(helper.stdin.take());
+                exit_of(helper.id());
+            }
+            // On kqueue, this takes the events of the others.
+            assert!(!set.insert(helpers[2].id()).unwrap());
+            assert!(polls_as_readable(event, Duration::ZERO));
+            assert!(!set.insert(helpers[0].id()).unwrap());
+            let found = set.wait(Some(LONG)).unwrap().unwrap().0;
+            let rest = if found == helpers[0].id() { 1 } else { 0 };
+            assert!(!set.insert(helpers[rest].id()).unwrap());
+            assert!(polls_as_readable(event, Duration::ZERO));
+            if is_removed {
+                assert!(set.remove(helpers[rest].id()));
+            } else {
+                assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, helpers[rest].id());
+            }
+            assert!(set.remove(helpers[2].id()));
+            assert!(set.is_empty());
+            assert_eq!(
+                is_readable(&set),
+                Some(false),
+                "although the processes are open"
+            );
+        }
+    }
+
+    #[test]
+    fn set_with_a_polled_member_has_no_event_fd() {
+        let mut child = helper("wait 7");
+        let mut set = WaitSet::new();
+        let _waker = set.waker();
+        let had_event = set.as_event_fd().is_some();
+        let polled = Process::open_with(child.id(), procwait::Backend::Polling).unwrap();
+        set.insert_process(&polled).unwrap();
+        assert!(set.as_event_fd().is_none());
+        drop(child.stdin.take());
+        assert!(set.wait(Some(LONG)).unwrap().is_some());
+        assert_eq!(set.as_event_fd().is_some(), had_event);
+    }
 }

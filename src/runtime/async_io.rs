@@ -1,7 +1,8 @@
 //! Awaiting on async-io, the reactor of smol and async-std, which works with any executor.
 
-use crate::{Error, Exit, Process, sys::AsyncIoRegistration};
+use crate::{Error, Exit, Process, WaitSet, sys::AsyncIoRegistration};
 use async_io::Timer;
+use std::sync::Mutex;
 
 impl Process {
     /// Waits until the process has exited, without blocking the thread.
@@ -54,6 +55,55 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn wait_on_async_io(&self) -> Result<Exit, Error> {
-        super::wait::<AsyncIoRegistration, _>(self, Timer::after).await
+        super::wait::<AsyncIoRegistration, _, _>(&*self.shared, Timer::after).await
+    }
+}
+
+impl WaitSet {
+    /// Waits for the next exit, as [`wait`](WaitSet::wait) does without a timeout, and does not block
+    /// the thread.
+    ///
+    /// For a timeout, race it with a [`Timer`]. If the future is dropped, no exit and no wake is
+    /// lost, so it can be made anew in each round of a `select!` loop. An empty set without a
+    /// [waker](WaitSet::waker) returns `Ok(None)` at once: in such a loop, check
+    /// [`is_empty`](WaitSet::is_empty) before.
+    ///
+    /// All else is as for [`Process::wait_on_async_io`].
+    ///
+    /// [`Timer`]: https://docs.rs/async-io/latest/async_io/struct.Timer.html
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](WaitSet::wait).
+    ///
+    /// # Panics
+    ///
+    /// As for [`Process::wait_on_async_io`].
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use async_io::block_on;
+    /// use procwait::WaitSet;
+    /// use std::process::Command;
+    ///
+    /// # block_on(async {
+    /// let mut slow = Command::new("sleep").arg("60").spawn()?;
+    /// let mut quick = Command::new("true").spawn()?;
+    /// let mut set = WaitSet::new();
+    /// set.insert(slow.id())?;
+    /// set.insert(quick.id())?;
+    ///
+    /// let (pid, exit) = set.wait_on_async_io().await?.expect("it is not empty");
+    /// assert_eq!((pid, exit.code()), (quick.id(), Some(0)));
+    /// # quick.wait()?;
+    /// # slow.kill()?;
+    /// # slow.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn wait_on_async_io(&mut self) -> Result<Option<(u32, Exit)>, Error> {
+        super::wait::<AsyncIoRegistration, _, _>(&Mutex::new(self), Timer::after).await
     }
 }

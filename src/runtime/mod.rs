@@ -1,4 +1,4 @@
-//! Awaiting a process, on any runtime.
+//! Awaiting a process or a set, on any runtime.
 
 #[cfg(feature = "async-io")]
 mod async_io;
@@ -6,70 +6,126 @@ mod async_io;
 mod tokio;
 
 use crate::{
-    Error, Exit, Process,
+    Error, Exit, WaitSet,
     backoff::{Attempt, Backoff},
+    deadline::Deadline,
+    lock::lock,
+    open_process::OpenProcess,
     sys::{Handle, ProcessHandle as _, Registration},
 };
 use std::{
     future::{Future, poll_fn},
     io,
     pin::pin,
+    sync::Mutex,
     task::Poll,
     time::Duration,
 };
 
-/// Checks, and waits for an event through `R`, or for the next check with the runtime's `sleep`.
-///
-/// All state is in the `Process`, so the future can be dropped at any time. In particular,
-/// restarting it does not reset the backoff of a polled process.
-async fn wait<R: Registration, S: Future>(
-    process: &Process,
-    sleep: fn(Duration) -> S,
-) -> Result<Exit, Error> {
-    let mut registration = None;
-    // For a watched process, while the runtime does not register it.
-    let mut backoff = Backoff::default();
-    let mut has_event = false;
-    let mut is_first = true;
-    loop {
-        let attempt = match process.polling() {
-            Some(polling) => polling.attempt(is_first && polling.is_within_budget(), &process.exit),
-            None => backoff.attempt(has_event, || process.try_wait()),
-        };
-        is_first = false;
-        let delay = match attempt? {
-            Attempt::Done(exit) => return Ok(exit),
-            Attempt::RetryAfter(delay) => delay,
-        };
-        registration = match (process.active_handle(), registration) {
-            // It may have exited before it was registered, so it is checked again.
-            (Some(handle), None) => R::new(handle).ok(),
-            (Some(handle), Some(registered)) => {
-                match event(&registered, Handle::recheck_interval().map(sleep)).await {
-                    Ok(()) => Some(registered),
-                    // The runtime is shutting down. A new registration fails as well, and then
-                    // the sleep ends this wait as the runtime ends all its timers.
-                    Err(_) => R::new(handle).ok(),
-                }
-            }
-            (None, _) => None,
-        };
-        has_event = registration.is_some();
-        if !has_event {
-            sleep(delay).await;
+/// What can be awaited. All state is kept here, so that a future can be dropped at any time. In
+/// particular, restarting one does not reset the backoff of what is polled.
+trait Awaitable {
+    type Output;
+
+    /// Checks, if that keeps polling within its share of the time, and does not wait. `has_event`:
+    /// whether the runtime has just reported the event.
+    fn check(&self, has_event: bool) -> Result<Option<Self::Output>, Error>;
+
+    /// When to check again, if there is no event before that.
+    fn time_until_check(&self) -> Option<Duration>;
+
+    /// `None` if it has no event.
+    fn register<R: Registration>(&self) -> Option<io::Result<R>>;
+}
+
+impl Awaitable for OpenProcess {
+    type Output = Exit;
+
+    fn check(&self, has_event: bool) -> Result<Option<Exit>, Error> {
+        match self.polling() {
+            Some(polling) => match polling.attempt(polling.is_within_budget(), &self.exit)? {
+                Attempt::Done(exit) => Ok(Some(exit)),
+                Attempt::RetryAfter(_) => Ok(None),
+            },
+            None if has_event => self.exit(),
+            None => self.wait_until(Deadline::Now),
         }
+    }
+
+    fn time_until_check(&self) -> Option<Duration> {
+        match self.polling() {
+            Some(polling) => Some(polling.time_until_check()),
+            None => Handle::recheck_interval(),
+        }
+    }
+
+    fn register<R: Registration>(&self) -> Option<io::Result<R>> {
+        self.as_event().map(R::new)
     }
 }
 
-/// Waits for the event, or for the time of the next check.
-async fn event(registration: &impl Registration, recheck: Option<impl Future>) -> io::Result<()> {
-    let (mut ready, mut recheck) = (pin!(registration.ready()), pin!(recheck));
+/// In a mutex, as a future that moves to another runtime is made anew, and borrows the set again.
+impl Awaitable for Mutex<&mut WaitSet> {
+    type Output = Option<(u32, Exit)>;
+
+    fn check(&self, _: bool) -> Result<Option<Self::Output>, Error> {
+        lock(self).poll()
+    }
+
+    fn time_until_check(&self) -> Option<Duration> {
+        lock(self).time_until_check()
+    }
+
+    fn register<R: Registration>(&self) -> Option<io::Result<R>> {
+        lock(self).as_event().map(R::new)
+    }
+}
+
+/// Checks, and waits for an event through `R`, or for the next check with the runtime's `sleep`.
+async fn wait<R: Registration, S: Future, A: Awaitable>(
+    awaitable: &A,
+    sleep: fn(Duration) -> S,
+) -> Result<A::Output, Error> {
+    // While there is an event, and the runtime does not register it.
+    let mut backoff = Backoff::default();
+    let mut has_event = false;
+    loop {
+        if let Some(output) = backoff.run_timed(|| awaitable.check(has_event))? {
+            return Ok(output);
+        }
+        let registered = awaitable.register::<R>();
+        if let (Some(Ok(_)), false) = (&registered, R::REPORTS_PAST_EVENTS) {
+            if let Some(output) = awaitable.check(false)? {
+                return Ok(output);
+            }
+        }
+        let delay = awaitable.time_until_check();
+        let without_event = match registered {
+            Some(Ok(registration)) => match event(registration, delay.map(sleep)).await {
+                Ok(is_event) => {
+                    has_event = is_event;
+                    continue;
+                }
+                // The runtime is shutting down, which ends all its timers, and so this wait.
+                Err(_) => backoff.remaining(),
+            },
+            Some(Err(_)) => backoff.remaining().min(delay.unwrap_or(Duration::MAX)),
+            None => delay.unwrap_or_else(|| backoff.remaining()),
+        };
+        sleep(without_event).await;
+        has_event = false;
+    }
+}
+
+/// Waits for the event (true), or for the time of the next check.
+async fn event(registration: impl Registration, check: Option<impl Future>) -> io::Result<bool> {
+    let (mut ready, mut check) = (pin!(registration.ready()), pin!(check));
     poll_fn(|context| {
         if let Poll::Ready(ready) = ready.as_mut().poll(context) {
-            return Poll::Ready(ready);
+            return Poll::Ready(ready.map(|()| true));
         }
-        match recheck.as_mut().as_pin_mut() {
-            Some(recheck) => recheck.poll(context).map(|_| Ok(())),
+        match check.as_mut().as_pin_mut() {
+            Some(check) => check.poll(context).map(|_| Ok(false)),
             None => Poll::Pending,
         }
     })
@@ -79,7 +135,7 @@ async fn event(registration: &impl Registration, recheck: Option<impl Future>) -
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::sys::Handle;
+    use crate::{Process, sys::BorrowedEvent};
     use std::{
         cell::RefCell,
         collections::VecDeque,
@@ -105,7 +161,9 @@ mod tests {
     struct Scripted;
 
     impl Registration for Scripted {
-        fn new(_: &Handle) -> io::Result<Scripted> {
+        const REPORTS_PAST_EVENTS: bool = false;
+
+        fn new(_: BorrowedEvent<'_>) -> io::Result<Scripted> {
             next_step();
             Ok(Scripted)
         }
@@ -132,14 +190,14 @@ mod tests {
 
     fn poll(process: &Process, script: Vec<Step>) -> Poll<Result<Exit, Error>> {
         SCRIPT.set(script.into());
-        let mut wait = pin!(wait::<Scripted, _>(process, |_| pending::<()>()));
+        let mut wait = pin!(wait::<Scripted, _, _>(&*process.shared, |_| pending::<()>()));
         wait.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn exit_during_registration_is_found() {
         let (child, process) = sleeper();
-        if process.active_handle().is_none() {
+        if process.shared.active_handle().is_none() {
             return end(child);
         }
         assert!(poll(&process, vec![Box::new(|| end(child))]).is_ready());
@@ -148,7 +206,7 @@ mod tests {
     #[test]
     fn events_are_checked_at_once_also_after_spurious_ones() {
         let (child, process) = sleeper();
-        if process.active_handle().is_none() {
+        if process.shared.active_handle().is_none() {
             return end(child);
         }
         let mut script: Vec<Step> = vec![Box::new(|| {})];

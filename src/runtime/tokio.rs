@@ -1,7 +1,7 @@
 //! Awaiting on tokio.
 
 use crate::{
-    Error, Exit, Process,
+    Error, Exit, Process, WaitSet,
     deadline::{Deadline, sleep_until},
     lock::lock,
     sys::TokioRegistration,
@@ -76,7 +76,54 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn wait_on_tokio(&self) -> Result<Exit, Error> {
-        in_current_runtime(|| super::wait::<TokioRegistration, _>(self, sleep)).await
+        in_current_runtime(|| super::wait::<TokioRegistration, _, _>(&*self.shared, sleep)).await
+    }
+}
+
+impl WaitSet {
+    /// Waits for the next exit, as [`wait`](WaitSet::wait) does without a timeout, and does not block
+    /// the thread.
+    ///
+    /// For a timeout, use [`tokio::time::timeout`]. If the future is dropped, no exit and no wake is
+    /// lost, so it can be made anew in each round of a `select!` loop. An empty set without a
+    /// [waker](WaitSet::waker) returns `Ok(None)` at once: in such a loop, check
+    /// [`is_empty`](WaitSet::is_empty) before.
+    ///
+    /// All else is as for [`Process::wait_on_tokio`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](WaitSet::wait).
+    ///
+    /// # Panics
+    ///
+    /// As for [`Process::wait_on_tokio`].
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use procwait::WaitSet;
+    /// use std::process::Command;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let mut slow = Command::new("sleep").arg("60").spawn()?;
+    /// let mut quick = Command::new("true").spawn()?;
+    /// let mut set = WaitSet::new();
+    /// set.insert(slow.id())?;
+    /// set.insert(quick.id())?;
+    ///
+    /// let (pid, exit) = set.wait_on_tokio().await?.expect("it is not empty");
+    /// assert_eq!((pid, exit.code()), (quick.id(), Some(0)));
+    /// # quick.wait()?;
+    /// # slow.kill()?;
+    /// # slow.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn wait_on_tokio(&mut self) -> Result<Option<(u32, Exit)>, Error> {
+        let set = Mutex::new(self);
+        in_current_runtime(|| super::wait::<TokioRegistration, _, _>(&set, sleep)).await
     }
 }
 

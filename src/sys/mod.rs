@@ -6,12 +6,14 @@
 //! below in a new folder, and choose it in the `cfg_if!`.
 //!
 //! - `Handle`: one process, watched by events. See [`ProcessHandle`].
-//! - `Poller` and `Member`: many processes, watched together. See [`SetPoller`], [`SetMember`].
+//! - `Poller` and `Member`: many processes, watched together. See [`SetPoller`], [`SetMember`],
+//!   [`WakeEvent`].
 //! - `Probe`: one process, polled. See [`ProcessProbe`].
 //! - `Stream`: one output of a child, see [`Streams`]; and `Streams::read(event, deadline)`, which
 //!   reads until the event, or until it may have happened (true), or until the deadline (false).
-//! - `TokioRegistration`, `AsyncIoRegistration`: a handle in a runtime. See [`Registration`].
-//! - `BorrowedEvent`: what a `Handle` lends to event loops, a borrowed descriptor or handle.
+//! - `TokioRegistration`, `AsyncIoRegistration`: an event in a runtime. See [`Registration`].
+//! - `BorrowedEvent`: what a `Handle` or `Poller` lends to event loops, a borrowed descriptor or
+//!   handle.
 //! - `peek_child(pid)`: what the parent can learn about a child without reaping it. `NotAChild` also
 //!   if the OS does not say.
 //! - `try_wait(child)`: `Child::try_wait`, for which a stopped child has not exited.
@@ -23,9 +25,14 @@
 //!   OS knows only by its pid, after the latest possible check (`false`: it has exited).
 
 mod buffer;
+#[allow(dead_code)] // Not every poller needs it.
+mod member_handle;
 mod ready;
 mod streams;
 pub(crate) use buffer::{MAX_READ, OutputBuffer};
+#[allow(unused_imports)] // On kqueue and without events, no member has a handle.
+pub(crate) use member_handle::MemberHandle;
+pub(crate) use member_handle::OwnsHandle;
 pub(crate) use ready::{Ready, ReadyQueue, Token};
 pub(crate) use streams::Streams;
 
@@ -86,7 +93,7 @@ mod psinfo;
 pub(crate) use self::try_wait as try_wait_unless_reused;
 
 use crate::{Backend, Exit, deadline::Deadline, pid::Pid};
-use std::{fmt::Debug, io, time::Duration};
+use std::{fmt::Debug, io, sync::Arc, time::Duration};
 
 /// A process that is watched by events.
 pub(crate) trait ProcessHandle: Debug + Sized {
@@ -131,6 +138,17 @@ pub(crate) trait ProcessHandle: Debug + Sized {
         None
     }
 
+    /// Whether a process that is known to have exited has been reaped. False if that is unknown.
+    fn zombie_is_reaped(&self) -> bool {
+        self.is_reaped() == Some(true)
+    }
+
+    /// Whether this is the process of another handle with the same pid, even if it has been reaped.
+    /// `None` if the OS does not say.
+    fn is_same_process(&self, _: &Self) -> Option<bool> {
+        None
+    }
+
     /// Becomes readable, or signaled, with the event, and stays so. `None` in a forked child
     /// that did not inherit it.
     fn as_event(&self) -> Option<BorrowedEvent<'_>>;
@@ -163,11 +181,24 @@ pub(crate) trait SetPoller: Debug + Sized {
 
     fn insert(&mut self, pid: Pid, token: Token, ready: &ReadyQueue) -> io::Result<Self::Member>;
 
+    /// Watches a process that is open already. The OS may be told its pid only, so the caller must
+    /// check afterwards that the process has not exited.
+    fn insert_open(
+        &mut self,
+        process: Arc<dyn OwnsHandle>,
+        token: Token,
+        ready: &ReadyQueue,
+    ) -> io::Result<Self::Member>;
+
     /// Forgets a member that has not been reported as ready.
     fn remove(&mut self, _: &Self::Member, _: &ReadyQueue) {}
 
-    /// Sleeps until members are ready and adds them to `ready`, or until the deadline.
+    /// Sleeps until members are ready and adds them to `ready`, or until the wake event is signaled
+    /// again, or until the deadline. Can return early.
     fn wait(&mut self, ready: &ReadyQueue, deadline: Deadline) -> io::Result<()>;
+
+    /// Adds to `ready` all members that are ready now.
+    fn take_events(&mut self, ready: &ReadyQueue) -> io::Result<()>;
 
     /// How a ready member exited. `None` if the event was spurious; then the next one will be
     /// reported, too. After an error, no further event of this member can be expected.
@@ -180,6 +211,22 @@ pub(crate) trait SetPoller: Debug + Sized {
         token: Token,
         ready: &ReadyQueue,
     ) -> io::Result<Option<Exit>>;
+
+    /// The same at each call. An error if there are no descriptors.
+    fn wake_event(&self, ready: &ReadyQueue) -> io::Result<Arc<dyn WakeEvent>>;
+
+    /// Becomes readable, or signaled, when there is something to wait for: ready members or the wake
+    /// event. It stays so until the next `wait`. `None` in a forked child.
+    fn as_event(&self) -> Option<BorrowedEvent<'_>>;
+}
+
+/// Ends the wait of a `Poller` from another thread.
+pub(crate) trait WakeEvent: Debug + Send + Sync {
+    /// Ends the `wait` that is under way, or else the next one.
+    fn signal(&self);
+
+    /// Undoes a signal that no `wait` has found.
+    fn reset(&self);
 }
 
 /// A process in a `Poller`.
@@ -194,14 +241,21 @@ pub(crate) trait SetMember: Debug {
         None
     }
 
-    /// Whether a process that is known to have exited has been reaped. False if that is unknown.
+    /// As for a `ProcessHandle`.
     fn zombie_is_reaped(&self) -> bool {
         self.is_reaped() == Some(true)
+    }
+
+    /// As for a `ProcessHandle`.
+    fn is_same_process(&self, _: &Handle) -> Option<bool> {
+        None
     }
 }
 
 /// A process that is polled.
 pub(crate) trait ProcessProbe: Debug + Sized {
+    type Fingerprint: PartialEq;
+
     /// The system call of `check`, for errors.
     const CALL: &str;
 
@@ -226,8 +280,12 @@ pub(crate) trait ProcessProbe: Debug + Sized {
         None
     }
 
-    /// Whether a process that is known to have exited has been reaped. False if that is unknown.
+    /// As for a `ProcessHandle`.
     fn zombie_is_reaped(&self) -> bool;
+
+    /// Distinguishes the process from a later one with its pid, also after it was reaped. `None` if
+    /// the OS does not show it.
+    fn fingerprint(&self) -> Option<Self::Fingerprint>;
 }
 
 /// The result of a check.
@@ -282,11 +340,14 @@ pub(crate) struct Snapshot<Fingerprint> {
     pub(crate) exit: Option<Exit>,
 }
 
-/// A process handle that is registered with an async runtime.
+/// An event that is registered with an async runtime.
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 pub(crate) trait Registration: Sized + Send + Sync {
-    fn new(handle: &Handle) -> io::Result<Self>;
+    /// Whether an event that happened before the registration is reported as well.
+    const REPORTS_PAST_EVENTS: bool;
 
-    /// Completes with the exit event, which can be spurious. An error if the runtime is gone.
+    fn new(event: BorrowedEvent<'_>) -> io::Result<Self>;
+
+    /// Completes with the first event, which can be spurious. An error if the runtime is gone.
     fn ready(&self) -> impl std::future::Future<Output = io::Result<()>> + Send;
 }

@@ -22,6 +22,8 @@ pub(crate) struct Probe {
 }
 
 impl ProcessProbe for Probe {
+    type Fingerprint = Fingerprint;
+
     const CALL: &str = SNAPSHOT_CALL;
 
     fn open(pid: Pid, _: KeepFd) -> io::Result<Option<(Probe, State)>> {
@@ -70,6 +72,10 @@ impl ProcessProbe for Probe {
             }
             Err(_) => false,
         }
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
     }
 }
 

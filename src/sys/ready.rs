@@ -11,6 +11,14 @@ pub(crate) struct Token {
     pub(crate) generation: u32,
 }
 
+impl Token {
+    /// No process has the pid 0.
+    pub(crate) const WAKE: Token = Token {
+        pid: 0,
+        generation: 0,
+    };
+}
+
 impl From<u64> for Token {
     fn from(token: u64) -> Token {
         Token {
@@ -53,6 +61,13 @@ impl ReadyQueue {
 
     pub(crate) fn pop(&self) -> Option<Ready> {
         lock(&self.0).pop_front()
+    }
+
+    pub(crate) fn drop_first_while(&self, is_stale: impl Fn(Token) -> bool) {
+        let mut queue = lock(&self.0);
+        while queue.front().is_some_and(|ready| is_stale(ready.token)) {
+            queue.pop_front();
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

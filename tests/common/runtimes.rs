@@ -5,7 +5,7 @@
 use crate::common::LONG;
 use async_io::Timer;
 use futures_lite::FutureExt as _;
-use procwait::{Error, Exit, Process};
+use procwait::{Error, Exit, Process, WaitSet};
 use std::{future::Future, pin::Pin};
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,6 +28,9 @@ pub const ALL: [AsyncRuntime; 4] = [
 
 pub type Wait<'a> = Pin<Box<dyn Future<Output = Result<Exit, Error>> + Send + 'a>>;
 
+pub type WaitInSet<'a> =
+    Pin<Box<dyn Future<Output = Result<Option<(u32, Exit)>, Error>> + Send + 'a>>;
+
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl AsyncRuntime {
@@ -38,6 +41,17 @@ impl AsyncRuntime {
             }
             AsyncRuntime::AsyncIo | AsyncRuntime::AsyncIoOtherExecutor => {
                 Box::pin(process.wait_on_async_io())
+            }
+        }
+    }
+
+    pub fn wait_in_set(self, set: &mut WaitSet) -> WaitInSet<'_> {
+        match self {
+            AsyncRuntime::TokioCurrentThread | AsyncRuntime::TokioMultiThread => {
+                Box::pin(set.wait_on_tokio())
+            }
+            AsyncRuntime::AsyncIo | AsyncRuntime::AsyncIoOtherExecutor => {
+                Box::pin(set.wait_on_async_io())
             }
         }
     }

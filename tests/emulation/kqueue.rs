@@ -278,8 +278,9 @@ impl KqueueFd {
         let mut knotes = self.knotes.lock().unwrap();
         let key = key(change.filter);
         if change.flags.contains(EventFlags::DELETE) {
-            // Dropping the knote closes its pidfd or eventfd, which removes that from the epoll.
-            return knotes.remove(&key).map(drop).ok_or(Errno::NOENT);
+            let knote = knotes.remove(&key).ok_or(Errno::NOENT)?;
+            self.forget(&knote);
+            return Ok(());
         }
         if let Some(knote) = knotes.get_mut(&key) {
             knote.event = change;
@@ -326,6 +327,13 @@ impl KqueueFd {
         Ok(())
     }
 
+    /// Closing its pidfd is not enough while a child that is being started has a copy.
+    fn forget(&self, knote: &Knote) {
+        if let Kind::Process(pidfd) = &knote.kind {
+            let _ = epoll::delete(&self.epoll, pidfd);
+        }
+    }
+
     fn wait(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Event>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -341,7 +349,7 @@ impl KqueueFd {
             let (ready, _) = epoll::wait(&self.epoll, &mut ready[..max], remaining.as_ref())?;
             let mut knotes = self.knotes.lock().unwrap();
             let keys = ready.iter().map(|event| event.data.u64());
-            let events: Vec<_> = keys.filter_map(|key| fire(&mut knotes, key)).collect();
+            let events: Vec<_> = keys.filter_map(|key| self.fire(&mut knotes, key)).collect();
             if !events.is_empty() || remaining == Some(Timespec::default()) {
                 return Ok(events);
             }
@@ -349,6 +357,46 @@ impl KqueueFd {
             drop(knotes);
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Returns the event of a knote whose descriptor is ready, if the kernel reports it now.
+    fn fire(&self, knotes: &mut HashMap<u64, Knote>, key: u64) -> Option<Event> {
+        let knote = knotes.get(&key)?;
+        let Kind::Process(pidfd) = &knote.kind else {
+            // These events stay registered.
+            return Some(knote.event);
+        };
+        let exit = pidfd.exit().ok()??;
+        let mut event = knote.event;
+        let EventFilter::Proc { pid, flags } = event.filter else {
+            return None;
+        };
+        let pid = Pid::new(pid.as_raw_nonzero().get() as u32).expect("positive");
+        if system() == System::Apple && is_traced(pid) {
+            return None; // The kernel reports it after the tracer has reaped the process.
+        }
+        // The event is one-shot.
+        knotes
+            .remove(&key)
+            .iter()
+            .for_each(|knote| self.forget(knote));
+        let has_status = match system() {
+            System::Apple => flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS)),
+            _ => true,
+        };
+        if has_status {
+            event.data = wait_status(exit).into();
+        }
+        let is_early = system() == System::Apple;
+        is_exiting_for(
+            fingerprint(pid),
+            if is_early {
+                EXIT_DURATION
+            } else {
+                Duration::ZERO
+            },
+        );
+        Some(event)
     }
 }
 
@@ -401,43 +449,6 @@ fn attach(raw: process::Pid, flags: ProcessEvents) -> Result<(PidFd, bool)> {
         _ => {}
     }
     Ok((pidfd, is_lost))
-}
-
-/// Returns the event of a knote whose descriptor is ready, if the kernel reports it now.
-fn fire(knotes: &mut HashMap<u64, Knote>, key: u64) -> Option<Event> {
-    let knote = knotes.get(&key)?;
-    let Kind::Process(pidfd) = &knote.kind else {
-        // These events stay registered.
-        return Some(knote.event);
-    };
-    let exit = pidfd.exit().ok()??;
-    let mut event = knote.event;
-    let EventFilter::Proc { pid, flags } = event.filter else {
-        return None;
-    };
-    let pid = Pid::new(pid.as_raw_nonzero().get() as u32).expect("positive");
-    if system() == System::Apple && is_traced(pid) {
-        return None; // The kernel reports it after the tracer has reaped the process.
-    }
-    // The event is one-shot.
-    knotes.remove(&key);
-    let has_status = match system() {
-        System::Apple => flags.contains(ProcessEvents::from_bits_retain(EXIT_STATUS)),
-        _ => true,
-    };
-    if has_status {
-        event.data = wait_status(exit).into();
-    }
-    let is_early = system() == System::Apple;
-    is_exiting_for(
-        fingerprint(pid),
-        if is_early {
-            EXIT_DURATION
-        } else {
-            Duration::ZERO
-        },
-    );
-    Some(event)
 }
 
 fn wait_status(exit: Exit) -> i32 {

@@ -30,6 +30,8 @@ pub(crate) enum Probe {
 }
 
 impl ProcessProbe for Probe {
+    type Fingerprint = Fingerprint;
+
     const CALL: &str = SNAPSHOT_CALL;
 
     fn open(pid: Pid, keep: KeepFd) -> io::Result<Option<(Probe, State)>> {
@@ -88,6 +90,14 @@ impl ProcessProbe for Probe {
         match self {
             Probe::File { file, .. } => matches!(file.state(), Ok(State::Reaped)),
             Probe::Pid(probe) => probe.zombie_is_reaped(),
+        }
+    }
+
+    /// Its file shows nothing once the process has been reaped.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        match self {
+            Probe::File { .. } => None,
+            Probe::Pid(probe) => probe.fingerprint(),
         }
     }
 }

@@ -83,7 +83,16 @@ impl ProcessHandle for Handle {
     }
 
     fn exit(&self) -> io::Result<Option<Exit>> {
+        self.poll_event(Some(Duration::ZERO))?;
         Ok(self.exit.get().copied())
+    }
+
+    fn zombie_is_reaped(&self) -> bool {
+        self.process.zombie_is_reaped()
+    }
+
+    fn is_same_process(&self, other: &Handle) -> Option<bool> {
+        other.is_process(&self.process)
     }
 
     fn as_event(&self) -> Option<BorrowedEvent<'_>> {
@@ -92,6 +101,14 @@ impl ProcessHandle for Handle {
 }
 
 impl Handle {
+    pub(super) fn pid(&self) -> Pid {
+        self.process.pid
+    }
+
+    pub(super) fn is_process(&self, other: &Process) -> Option<bool> {
+        self.process.is_same(other)
+    }
+
     fn poll_event(&self, timeout: Option<Duration>) -> io::Result<bool> {
         if self.exit.get().is_none() {
             let mut events = [MaybeUninit::uninit()];

@@ -4,6 +4,7 @@ mod handle;
 mod poller;
 mod queue;
 mod rules;
+mod wake_event;
 
 pub(crate) use self::{
     handle::Handle,

@@ -4,21 +4,34 @@ use super::{
     os::Event,
     queue::{Kqueue, Process, raw},
     rules,
+    wake_event::SocketPair,
 };
 use crate::{
     Exit,
     deadline::Deadline,
     pid::Pid,
-    sys::{Ready, ReadyQueue, SetMember, SetPoller, Token},
+    sys::{
+        BorrowedEvent, Handle, OwnsHandle, Ready, ReadyQueue, SetMember, SetPoller, Token,
+        WakeEvent,
+    },
 };
-use rustix::io::Errno;
-use std::{io, mem::MaybeUninit, time::Duration};
+use rustix::{fd::AsFd as _, io::Errno};
+use std::{
+    io,
+    mem::MaybeUninit,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// How many events are taken from the kernel at once.
 const BATCH: usize = 64;
 
 #[derive(Debug)]
-pub(crate) struct Poller(Kqueue);
+pub(crate) struct Poller {
+    /// Dropped before the wake event, which is registered with it.
+    kqueue: Kqueue,
+    wake_event: OnceLock<Arc<SocketPair>>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Member(Process);
@@ -27,15 +40,18 @@ impl SetPoller for Poller {
     type Member = Member;
 
     fn new() -> io::Result<Poller> {
-        Kqueue::new().map(Poller)
+        Ok(Poller {
+            kqueue: Kqueue::new()?,
+            wake_event: OnceLock::new(),
+        })
     }
 
     fn insert(&mut self, pid: Pid, token: Token, ready: &ReadyQueue) -> io::Result<Member> {
-        let registered = self.0.register(pid, token.generation)?;
+        let registered = self.kqueue.register(pid, token.generation)?;
         add_events(&registered.events, ready)?;
         let member = Member(registered.process);
         if registered.is_gone {
-            self.take_events(ready)?;
+            self.take_all(ready)?;
             if ready.find(token).is_none() {
                 self.remove(&member, ready);
                 return Err(Errno::SRCH.into());
@@ -44,18 +60,29 @@ impl SetPoller for Poller {
         Ok(member)
     }
 
+    fn insert_open(
+        &mut self,
+        process: Arc<dyn OwnsHandle>,
+        token: Token,
+        ready: &ReadyQueue,
+    ) -> io::Result<Member> {
+        self.insert(process.handle().pid(), token, ready)
+    }
+
     fn remove(&mut self, member: &Member, ready: &ReadyQueue) {
-        if let Ok(events) = self.0.delete(&member.0) {
+        if let Ok(events) = self.kqueue.delete(&member.0) {
             let _ = add_events(&events, ready);
         }
     }
 
     fn wait(&mut self, ready: &ReadyQueue, deadline: Deadline) -> io::Result<()> {
-        let wait = |timeout| {
-            self.wait_within(ready, timeout)?;
-            Ok(!ready.is_empty())
-        };
-        deadline.sleep(wait).map(drop)
+        deadline
+            .sleep(|timeout| Ok(self.wait_within(ready, timeout)? > 0))
+            .map(drop)
+    }
+
+    fn take_events(&mut self, ready: &ReadyQueue) -> io::Result<()> {
+        self.take_all(ready)
     }
 
     fn exit(&mut self, member: &Member, ready: Ready) -> io::Result<Option<Exit>> {
@@ -65,7 +92,7 @@ impl SetPoller for Poller {
     /// By its event, or else by the process table.
     fn check(&self, member: &Member, token: Token, ready: &ReadyQueue) -> io::Result<Option<Exit>> {
         let exit_from_event = || {
-            self.take_events(ready)?;
+            self.take_all(ready)?;
             let data = ready.find(token).and_then(|ready| ready.data);
             Ok::<_, io::Error>(data.map(|data| member.0.exit_from(data)))
         };
@@ -78,19 +105,38 @@ impl SetPoller for Poller {
             None => Ok(None),
         }
     }
+
+    fn wake_event(&self, ready: &ReadyQueue) -> io::Result<Arc<dyn WakeEvent>> {
+        if let Some(event) = self.wake_event.get() {
+            return Ok(event.clone());
+        }
+        let event = SocketPair::new()?;
+        add_events(&self.kqueue.add_readable(event.as_fd())?, ready)?;
+        // If another thread was faster, this one is closed, which removes it from the kqueue.
+        Ok(self.wake_event.get_or_init(|| event.into()).clone() as _)
+    }
+
+    fn as_event(&self) -> Option<BorrowedEvent<'_>> {
+        self.kqueue.as_fd()
+    }
 }
 
 impl Poller {
-    /// Takes all events from the kernel, without waiting.
-    fn take_events(&self, ready: &ReadyQueue) -> io::Result<()> {
+    fn take_all(&self, ready: &ReadyQueue) -> io::Result<()> {
         while self.wait_within(ready, Some(Duration::ZERO))? == BATCH {}
         Ok(())
     }
 
     fn wait_within(&self, ready: &ReadyQueue, timeout: Option<Duration>) -> io::Result<usize> {
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
-        let events = self.0.wait(&mut events, timeout)?;
+        let events = self.kqueue.wait(&mut events, timeout)?;
         add_events(events, ready)?;
+        // It is the only thing that is registered beside processes.
+        if events.iter().any(|event| raw(event).pid.is_none()) {
+            if let Some(event) = self.wake_event.get() {
+                event.reset();
+            }
+        }
         Ok(events.len())
     }
 }
@@ -111,5 +157,9 @@ fn add_events(events: &[Event], ready: &ReadyQueue) -> io::Result<()> {
 impl SetMember for Member {
     fn zombie_is_reaped(&self) -> bool {
         self.0.zombie_is_reaped()
+    }
+
+    fn is_same_process(&self, other: &Handle) -> Option<bool> {
+        other.is_process(&self.0)
     }
 }

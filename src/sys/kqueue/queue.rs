@@ -104,6 +104,12 @@ impl Kqueue {
         })
     }
 
+    /// Returns events that this took from the kernel, as `register` does.
+    pub(super) fn add_readable(&self, fd: BorrowedFd<'_>) -> io::Result<Vec<Event>> {
+        let filter = EventFilter::Read(fd.as_raw_fd());
+        self.change(&[change(filter, EventFlags::ADD, 0)])
+    }
+
     pub(super) fn delete(&self, process: &Process) -> io::Result<Vec<Event>> {
         let filter = filter(process.pid, process.interest);
         self.change(&[change(filter, EventFlags::DELETE, 0)])
@@ -141,7 +147,7 @@ impl Kqueue {
             return Err(Errno::BADF.into());
         }
         // SAFETY: nothing else is registered than processes, a user event, and one end of a stream,
-        // which a `Handle` closes after the kqueue.
+        // which a `Handle` or a `Poller` closes after the kqueue.
         let result = self
             .fd
             .with(|fd| unsafe { kevent(fd, changes, events, timeout) });
@@ -176,9 +182,16 @@ impl Process {
         lock(self.probe.as_ref()?).check().ok()?.exit()
     }
 
+    /// By the fingerprints.
+    pub(super) fn is_same(&self, other: &Process) -> Option<bool> {
+        let fingerprint = |process: &Process| lock(process.probe.as_ref()?).fingerprint();
+        Some(fingerprint(self)? == fingerprint(other)?)
+    }
+
     /// By the fingerprint, if there is a process table. Otherwise by the kernel, which refuses to
     /// register a process that is exiting or a zombie (NetBSD and OpenBSD, sys/kern/kern_event.c,
-    /// filt_procattach): what it registers is another process.
+    /// filt_procattach): what it registers is another process. What it refuses has been reaped if
+    /// no process has the pid.
     pub(super) fn zombie_is_reaped(&self) -> bool {
         if let Some(probe) = &self.probe {
             return lock(probe).zombie_is_reaped();
@@ -186,7 +199,8 @@ impl Process {
         match Kqueue::new().and_then(|kqueue| kqueue.register(self.pid, 0)) {
             Ok(registered) => !registered.is_gone,
             // NetBSD refuses to watch a running process of another user.
-            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => true,
+            Err(_) => exists(self.pid).is_ok_and(|exists| !exists),
         }
     }
 }
@@ -240,14 +254,13 @@ impl StickyEvent {
     pub(super) fn add_to(&self, kqueue: &Kqueue) -> io::Result<()> {
         let add = |filter| change(filter, EventFlags::ADD, 0);
         match &self.closed_stream {
-            Some(stream) => kqueue.change(&[add(EventFilter::Read(stream.as_raw_fd()))])?,
+            Some(stream) => kqueue.add_readable(stream.as_fd()).map(drop),
             None => {
                 // FreeBSD and NetBSD do not trigger it while they add it (filt_userattach).
                 let trigger = change(user_event(), EventFlags::empty(), 0);
-                kqueue.change(&[add(user_event()), trigger])?
+                kqueue.change(&[add(user_event()), trigger]).map(drop)
             }
-        };
-        Ok(())
+        }
     }
 }
 

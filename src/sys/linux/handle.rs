@@ -21,6 +21,7 @@ use crate::{
 use rustix::{
     event::PollFlags,
     fd::{AsFd, AsRawFd as _, BorrowedFd},
+    fs::fstat,
     io::Errno,
 };
 use std::{io, time::Duration};
@@ -98,6 +99,15 @@ impl ProcessHandle for Handle {
             Err(Errno::BADF) => None,
             Err(_) => procfs::pidfd_is_reaped(self.as_fd().as_raw_fd()),
         }
+    }
+
+    /// By the inode, which only that process's pidfds have (fs/pidfs.c, since Linux 6.9).
+    fn is_same_process(&self, other: &Handle) -> Option<bool> {
+        if !is_kernel_at_least(6, 9) {
+            return None;
+        }
+        let inode = |handle: &Handle| handle.pidfd.with(|pidfd| Ok(fstat(pidfd)?.st_ino));
+        Some(inode(self).ok()? == inode(other).ok()?)
     }
 
     fn as_event(&self) -> Option<BorrowedEvent<'_>> {

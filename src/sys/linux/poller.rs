@@ -6,13 +6,15 @@
 use super::{
     handle::{Handle, readable},
     syscalls::{BATCH, epoll_pwait2},
+    wake_event::EventFd,
 };
 use crate::{
     Exit,
     deadline::Deadline,
     pid::Pid,
     sys::{
-        ProcessHandle as _, Ready, ReadyQueue, SetMember, SetPoller, Signal, Token,
+        BorrowedEvent, MemberHandle, OwnsHandle, ProcessHandle as _, Ready, ReadyQueue, SetMember,
+        SetPoller, Signal, Token, WakeEvent,
         unix::{
             fd::{GuardedFd, above_standard_streams, first_reserved_fd},
             poll::shorten_for_timer_slack,
@@ -27,13 +29,20 @@ use rustix::{
     fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
     io::Errno,
 };
-use std::{io, mem::MaybeUninit, process, slice, time::Duration};
+use std::{
+    io,
+    mem::MaybeUninit,
+    process, slice,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 const ONCE: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 #[derive(Debug)]
 pub(crate) struct Poller {
     epoll: GuardedFd,
+    wake_event: OnceLock<Arc<EventFd>>,
     /// The process that made it.
     owner: u32,
     budget: FdBudget,
@@ -48,6 +57,7 @@ impl SetPoller for Poller {
         budget.check(epoll.as_fd())?;
         Ok(Poller {
             epoll: epoll.into(),
+            wake_event: OnceLock::new(),
             owner: process::id(),
             budget,
         })
@@ -58,33 +68,44 @@ impl SetPoller for Poller {
         let handle = Handle::open(pid)?;
         self.budget.check(handle.as_fd())?;
         (self.epoll).with(|epoll| epoll::add(epoll, &handle, data(token), ONCE))?;
-        Ok(Member(handle))
+        Ok(Member(MemberHandle::Owned(handle)))
+    }
+
+    fn insert_open(
+        &mut self,
+        process: Arc<dyn OwnsHandle>,
+        token: Token,
+        _: &ReadyQueue,
+    ) -> io::Result<Member> {
+        self.refuse_copy()?;
+        let handle = process.handle();
+        (self.epoll).with(|epoll| epoll::add(epoll, handle, data(token), ONCE))?;
+        Ok(Member(MemberHandle::Shared(process)))
     }
 
     fn remove(&mut self, member: &Member, _: &ReadyQueue) {
         if self.refuse_copy().is_ok() {
-            let _ = epoll::delete(&self.epoll, &member.0);
+            let _ = epoll::delete(&self.epoll, &*member.0);
         }
     }
 
     fn wait(&mut self, ready: &ReadyQueue, deadline: Deadline) -> io::Result<()> {
         self.refuse_copy()?;
-        let wait = |timeout| {
-            let mut events = [const { MaybeUninit::uninit() }; BATCH];
-            let events = &mut events;
-            let events = (self.epoll).with(|epoll| wait(epoll.as_fd(), events, timeout))?;
-            for event in events {
-                ready.push(Token::from(event.data.u64()));
-            }
-            Ok(!events.is_empty())
-        };
-        deadline.sleep(wait).map(drop)
+        deadline
+            .sleep(|timeout| Ok(self.wait_within(ready, timeout)? > 0))
+            .map(drop)
+    }
+
+    fn take_events(&mut self, ready: &ReadyQueue) -> io::Result<()> {
+        self.refuse_copy()?;
+        while self.wait_within(ready, Some(Duration::ZERO))? == BATCH {}
+        Ok(())
     }
 
     fn exit(&mut self, member: &Member, ready: Ready) -> io::Result<Option<Exit>> {
         let exit = member.0.exit()?;
         if exit.is_none() {
-            epoll::modify(&self.epoll, &member.0, data(ready.token), ONCE)?;
+            epoll::modify(&self.epoll, &*member.0, data(ready.token), ONCE)?;
         }
         Ok(exit)
     }
@@ -92,9 +113,42 @@ impl SetPoller for Poller {
     fn check(&self, member: &Member, _: Token, _: &ReadyQueue) -> io::Result<Option<Exit>> {
         member.0.check()
     }
+
+    fn wake_event(&self, _: &ReadyQueue) -> io::Result<Arc<dyn WakeEvent>> {
+        self.refuse_copy()?;
+        if let Some(event) = self.wake_event.get() {
+            return Ok(event.clone());
+        }
+        let event = EventFd::new()?;
+        // Edge-triggered, so that it need not be read to end the next wait. Each write is an edge
+        // (fs/eventfd.c, eventfd_write).
+        let flags = EventFlags::IN | EventFlags::ET;
+        (self.epoll).with(|epoll| epoll::add(epoll, &event, data(Token::WAKE), flags))?;
+        // If another thread was faster, this one is closed, which removes it from the epoll.
+        Ok(self.wake_event.get_or_init(|| event.into()).clone() as _)
+    }
+
+    fn as_event(&self) -> Option<BorrowedEvent<'_>> {
+        self.refuse_copy().ok()?;
+        Some(self.epoll.as_fd())
+    }
 }
 
 impl Poller {
+    /// Returns how many events there were.
+    fn wait_within(&self, ready: &ReadyQueue, timeout: Option<Duration>) -> io::Result<usize> {
+        let mut events = [const { MaybeUninit::uninit() }; BATCH];
+        let events = &mut events;
+        let events = (self.epoll).with(|epoll| wait(epoll.as_fd(), events, timeout))?;
+        for event in events {
+            let token = Token::from(event.data.u64());
+            if token != Token::WAKE {
+                ready.push(token);
+            }
+        }
+        Ok(events.len())
+    }
+
     /// An error in a forked child, whose copy refers to the same epoll: it would take events from its
     /// parent, and register processes for it.
     fn refuse_copy(&self) -> io::Result<()> {
@@ -167,7 +221,7 @@ impl FdBudget {
 }
 
 #[derive(Debug)]
-pub(crate) struct Member(Handle);
+pub(crate) struct Member(MemberHandle);
 
 impl SetMember for Member {
     fn signal(&self, signal: Signal) -> io::Result<()> {
@@ -176,5 +230,9 @@ impl SetMember for Member {
 
     fn is_reaped(&self) -> Option<bool> {
         self.0.is_reaped()
+    }
+
+    fn is_same_process(&self, other: &Handle) -> Option<bool> {
+        self.0.is_same_process(other)
     }
 }

@@ -46,13 +46,15 @@ pub(crate) struct Probe {
 }
 
 /// When a process started, in clock ticks, as seen from this time namespace.
-#[derive(Clone, Copy, Debug)]
-struct StartTime {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StartTime {
     ticks: u64,
     namespace: Option<u64>,
 }
 
 impl ProcessProbe for Probe {
+    type Fingerprint = StartTime;
+
     const CALL: &str = "pread";
 
     fn open(pid: Pid, keep: KeepFd) -> io::Result<Option<(Probe, State)>> {
@@ -141,6 +143,10 @@ impl ProcessProbe for Probe {
                     .is_some_and(|(start, now)| start.ticks != now.start)
             }
         }
+    }
+
+    fn fingerprint(&self) -> Option<StartTime> {
+        self.start
     }
 }
 

@@ -5,10 +5,11 @@ use crate::{
     deadline::Deadline,
     pid::Pid,
     sys::{
-        BorrowedEvent, ExitEvent, ProcessHandle, Ready, ReadyQueue, SetMember, SetPoller, Token,
+        BorrowedEvent, ExitEvent, OwnsHandle, ProcessHandle, Ready, ReadyQueue, SetMember,
+        SetPoller, Token, WakeEvent,
     },
 };
-use std::io;
+use std::{io, sync::Arc};
 
 #[derive(Debug)]
 pub(crate) enum Handle {}
@@ -54,7 +55,20 @@ impl SetPoller for Poller {
         match *self {}
     }
 
+    fn insert_open(
+        &mut self,
+        _: Arc<dyn OwnsHandle>,
+        _: Token,
+        _: &ReadyQueue,
+    ) -> io::Result<Member> {
+        match *self {}
+    }
+
     fn wait(&mut self, _: &ReadyQueue, _: Deadline) -> io::Result<()> {
+        match *self {}
+    }
+
+    fn take_events(&mut self, _: &ReadyQueue) -> io::Result<()> {
         match *self {}
     }
 
@@ -63,6 +77,14 @@ impl SetPoller for Poller {
     }
 
     fn check(&self, _: &Member, _: Token, _: &ReadyQueue) -> io::Result<Option<Exit>> {
+        match *self {}
+    }
+
+    fn wake_event(&self, _: &ReadyQueue) -> io::Result<Arc<dyn WakeEvent>> {
+        match *self {}
+    }
+
+    fn as_event(&self) -> Option<BorrowedEvent<'_>> {
         match *self {}
     }
 }

@@ -1,16 +1,18 @@
-//! A handle in an async runtime: its reactor watches a duplicate of the event's descriptor.
+//! An event in an async runtime: its reactor watches a duplicate of the event's descriptor.
 //!
 //! A duplicate, as a future can be leaked: a descriptor that stays open is better than a reactor
 //! that goes on watching a number after it became another file's. And tokio accepts each number
 //! only once, but two tasks can wait for one process.
 
-use crate::sys::{Handle, ProcessHandle as _, Registration};
+use crate::sys::{BorrowedEvent, Registration};
 use std::{io, os::fd::OwnedFd};
 
-fn duplicate(handle: &Handle) -> io::Result<OwnedFd> {
-    let fd = handle.as_event().ok_or(io::ErrorKind::Unsupported)?;
-    fd.try_clone_to_owned()
-}
+/// The reactors use an epoll here, which reports what is readable when it is registered
+/// (fs/eventpoll.c, ep_insert and ep_modify).
+const IS_EPOLL: bool = cfg!(all(
+    any(target_os = "linux", target_os = "android"),
+    not(kqueue_on_linux)
+));
 
 #[cfg(feature = "tokio")]
 #[derive(Debug)]
@@ -18,26 +20,21 @@ pub(crate) struct TokioRegistration(tokio::io::unix::AsyncFd<OwnedFd>);
 
 #[cfg(feature = "tokio")]
 impl Registration for TokioRegistration {
-    fn new(handle: &Handle) -> io::Result<TokioRegistration> {
-        TokioRegistration::of_fd(duplicate(handle)?)
-    }
+    const REPORTS_PAST_EVENTS: bool = IS_EPOLL;
 
-    async fn ready(&self) -> io::Result<()> {
-        self.0.readable().await?.clear_ready();
-        Ok(())
-    }
-}
-
-#[cfg(feature = "tokio")]
-impl TokioRegistration {
-    fn of_fd(fd: OwnedFd) -> io::Result<TokioRegistration> {
+    fn new(event: BorrowedEvent<'_>) -> io::Result<TokioRegistration> {
         use tokio::io::{Interest, unix::AsyncFd};
+        let fd = event.try_clone_to_owned()?;
         // Only readable: macOS refuses to watch a kqueue for more.
         //
         // SAFETY: the descriptor is open, the same for as long as it is owned, and owned by
         // the `AsyncFd`, which deregisters it before it is closed.
         let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
         Ok(TokioRegistration(registered?))
+    }
+
+    async fn ready(&self) -> io::Result<()> {
+        self.0.readable().await.map(drop)
     }
 }
 
@@ -47,9 +44,11 @@ pub(crate) struct AsyncIoRegistration(async_io::Async<OwnedFd>);
 
 #[cfg(feature = "async-io")]
 impl Registration for AsyncIoRegistration {
-    fn new(handle: &Handle) -> io::Result<AsyncIoRegistration> {
+    const REPORTS_PAST_EVENTS: bool = IS_EPOLL;
+
+    fn new(event: BorrowedEvent<'_>) -> io::Result<AsyncIoRegistration> {
         // `Async::new` would set O_NONBLOCK, which duplicates share.
-        async_io::Async::new_nonblocking(duplicate(handle)?).map(AsyncIoRegistration)
+        async_io::Async::new_nonblocking(event.try_clone_to_owned()?).map(AsyncIoRegistration)
     }
 
     async fn ready(&self) -> io::Result<()> {
@@ -60,48 +59,39 @@ impl Registration for AsyncIoRegistration {
 #[cfg(all(test, feature = "tokio", feature = "async-io"))]
 mod tests {
     use super::*;
-    use async_io::{Async, Timer, block_on};
+    use async_io::{Timer, block_on};
     use futures_lite::future::poll_once;
     use std::{
         io::{Read as _, Write as _},
-        os::unix::net::UnixStream,
+        os::{fd::AsFd as _, unix::net::UnixStream},
         time::Duration,
     };
 
-    async fn becomes_ready_once_per_event(
-        registration: impl Registration,
-        mut watched: UnixStream,
-        mut peer: UnixStream,
-    ) {
-        let is_ready = async || {
+    async fn reports_each_event<R: Registration>() {
+        let (mut watched, mut peer) = UnixStream::pair().unwrap();
+        let is_ready = async |registration: &R| {
             Timer::after(Duration::from_millis(20)).await;
             poll_once(registration.ready()).await.is_some()
         };
         for _ in 0..3 {
-            assert!(!is_ready().await);
+            let registration = R::new(watched.as_fd()).unwrap();
+            assert!(!is_ready(&registration).await);
             peer.write_all(b"x").unwrap();
             registration.ready().await.unwrap();
+            drop(registration);
+            if R::REPORTS_PAST_EVENTS {
+                let registration = R::new(watched.as_fd()).unwrap();
+                registration.ready().await.unwrap();
+            }
             watched.read_exact(&mut [0]).unwrap();
         }
-        assert!(!is_ready().await);
     }
 
     #[test]
-    fn spurious_readiness_is_cleared() {
-        let pair = || {
-            let (watched, peer) = UnixStream::pair().unwrap();
-            (watched.try_clone().unwrap().into(), watched, peer)
-        };
+    fn events_are_reported_also_past_ones() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_all().build().unwrap().block_on(async {
-            let (fd, watched, peer) = pair();
-            let registration = TokioRegistration::of_fd(fd).unwrap();
-            becomes_ready_once_per_event(registration, watched, peer).await;
-        });
-        block_on(async {
-            let (fd, watched, peer) = pair();
-            let registration = AsyncIoRegistration(Async::new_nonblocking(fd).unwrap());
-            becomes_ready_once_per_event(registration, watched, peer).await;
-        });
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(reports_each_event::<TokioRegistration>());
+        block_on(reports_each_event::<AsyncIoRegistration>());
     }
 }

@@ -64,15 +64,7 @@ impl ProcessHandle for Handle {
     }
 
     fn wait(&self, deadline: Deadline) -> io::Result<Option<ExitEvent>> {
-        let is_signaled = deadline.sleep(|timeout| {
-            let timeout = timeout.map_or(INFINITE, milliseconds);
-            // SAFETY: the handle is open, and stays so as it is borrowed.
-            match unsafe { WaitForSingleObject(self.handle.as_raw_handle(), timeout) } {
-                WAIT_OBJECT_0 => Ok(true),
-                WAIT_TIMEOUT => Ok(false),
-                _ => Err(io::Error::last_os_error()),
-            }
-        })?;
+        let is_signaled = deadline.sleep(|timeout| wait(self.as_handle(), timeout))?;
         Ok(is_signaled.then_some(ExitEvent::Exited))
     }
 
@@ -96,6 +88,11 @@ impl ProcessHandle for Handle {
 
     fn is_reaped(&self) -> Option<bool> {
         Some(false)
+    }
+
+    /// Both are open, which keeps the pid from being reused.
+    fn is_same_process(&self, other: &Handle) -> Option<bool> {
+        Some(self.pid == other.pid)
     }
 
     fn as_event(&self) -> Option<BorrowedEvent<'_>> {
@@ -165,6 +162,17 @@ fn open(pid: Pid, access: PROCESS_ACCESS_RIGHTS) -> io::Result<OwnedHandle> {
     }
     // SAFETY: the handle was just opened, nothing else owns it, and `CloseHandle` closes it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// Whether the object is signaled within `timeout`.
+pub(super) fn wait(object: BorrowedHandle<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    let timeout = timeout.map_or(INFINITE, milliseconds);
+    // SAFETY: the handle is open, and stays so as it is borrowed.
+    match unsafe { WaitForSingleObject(object.as_raw_handle(), timeout) } {
+        WAIT_OBJECT_0 => Ok(true),
+        WAIT_TIMEOUT => Ok(false),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Rounded up, so that no wait is too short, and cut below `INFINITE`: `Deadline::sleep` waits

@@ -7,6 +7,7 @@ mod poller;
 mod runtime;
 mod snapshot;
 mod wait;
+mod wake_event;
 
 pub(super) use self::pipes::Stream;
 #[cfg(feature = "async-io")]

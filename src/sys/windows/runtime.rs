@@ -1,15 +1,15 @@
 //! A handle in an async runtime, of any kind: the system's thread pool waits for the process and
 //! wakes the task.
 
-use super::{
-    handle::Handle,
-    wait::{OnSignaled, RegisteredWait},
+use super::wait::{OnSignaled, RegisteredWait};
+use crate::{
+    lock::lock,
+    sys::{BorrowedEvent, Registration},
 };
-use crate::{lock::lock, sys::Registration};
 use std::{
     future::poll_fn,
     io,
-    os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
+    os::windows::io::{BorrowedHandle, OwnedHandle},
     sync::{Mutex, OnceLock},
     task::{Context, Poll, Waker},
 };
@@ -33,8 +33,10 @@ impl HandleRegistration {
 }
 
 impl Registration for HandleRegistration {
-    fn new(handle: &Handle) -> io::Result<HandleRegistration> {
-        HandleRegistration::of_handle(handle.as_handle())
+    const REPORTS_PAST_EVENTS: bool = true;
+
+    fn new(event: BorrowedEvent<'_>) -> io::Result<HandleRegistration> {
+        HandleRegistration::of_handle(event)
     }
 
     async fn ready(&self) -> io::Result<()> {
@@ -87,6 +89,7 @@ impl OnSignaled for WakerCell {
 mod tests {
     use super::*;
     use std::{
+        os::windows::io::AsHandle as _,
         sync::{
             Arc,
             atomic::{AtomicBool, Ordering::SeqCst},
