@@ -1,98 +1,43 @@
-//! Keeps programs running, and restarts those that fail. When standard input ends, stops all of
-//! them within five seconds.
+//! Keeps programs running: restarts each one that exits, with exponential backoff. One thread waits
+//! for all programs and for commands. Another thread reads the commands from standard input:
 //!
-//! `supervisor [COMMAND…]`, where each COMMAND is a shell command
+//! - `start NAME PROGRAM [ARGUMENT…]`
+//! - `stop NAME`: sends SIGTERM, and SIGKILL after five seconds
+//! - `quit`, or the end of the input: stops all programs, and exits
+//!
+//! `supervisor_tokio` is the same as one task on tokio.
 
 #[cfg(unix)]
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use std::{env, io, thread};
-
-    let mut commands: Vec<String> = env::args().skip(1).collect();
-    if commands.is_empty() {
-        commands = ["exec sleep 60", "sleep 1; exit 1", "true"]
-            .map(str::to_owned)
-            .into();
-    }
-    let programs: Vec<_> = commands.into_iter().map(unix::Program::new).collect();
-    thread::scope(|scope| {
-        for program in &programs {
-            scope.spawn(|| program.keep_running().expect("sh can be started"));
-        }
-        let read = io::copy(&mut io::stdin(), &mut io::sink());
-        for program in &programs {
-            scope.spawn(|| program.stop().expect("children can be signaled"));
-        }
-        read?;
-        Ok(())
-    })
-}
+mod supervisor_common;
 
 #[cfg(unix)]
-mod unix {
-    use procwait::{Error, Process};
-    use std::{
-        io,
-        process::Command,
-        sync::{Arc, Mutex},
-        thread,
-        time::Duration,
-    };
+fn main() -> Result<(), procwait::Error> {
+    use std::{sync::mpsc, thread};
+    use supervisor_common::{Supervisor, read_commands};
 
-    const GRACE: Duration = Duration::from_secs(5);
-
-    /// The time between a failure and the next start.
-    const RESTART_DELAY: Duration = Duration::from_millis(500);
-
-    pub(crate) struct Program {
-        command: String,
-        state: Mutex<State>,
-    }
-
-    enum State {
-        Starting,
-        Running(Arc<Process>),
-        Stopping,
-    }
-
-    impl Program {
-        pub(crate) fn new(command: String) -> Program {
-            let state = Mutex::new(State::Starting);
-            Program { command, state }
-        }
-
-        pub(crate) fn keep_running(&self) -> io::Result<()> {
-            loop {
-                let (mut child, process) = {
-                    let mut state = self.state.lock().expect("no thread panicked");
-                    if let State::Stopping = *state {
-                        return Ok(());
-                    }
-                    let child = Command::new("sh").args(["-c", &self.command]).spawn()?;
-                    let process = Arc::new(Process::open(child.id())?);
-                    *state = State::Running(process.clone());
-                    (child, process)
-                };
-                // Another thread may call `stop` during this wait.
-                let exit = process.wait()?;
-                child.wait()?;
-                println!("{}: {exit}", self.command);
-                if exit.success() {
-                    return Ok(());
-                }
-                thread::sleep(RESTART_DELAY);
+    let mut supervisor = Supervisor::default();
+    let (sender, commands) = mpsc::channel();
+    let waker = supervisor.set.waker();
+    thread::spawn(move || {
+        for command in read_commands() {
+            if sender.send(command).is_err() {
+                break; // `main` has returned.
             }
+            waker.wake();
         }
+    });
 
-        pub(crate) fn stop(&self) -> Result<(), Error> {
-            let mut state = self.state.lock().expect("no thread panicked");
-            let previous = std::mem::replace(&mut *state, State::Stopping);
-            drop(state);
-            if let State::Running(process) = previous {
-                process.stop(GRACE)?;
-            }
-            Ok(())
+    while !supervisor.is_finished() {
+        // Returns an exit, or `None` when the next deadline has passed or there is a command.
+        if let Some((pid, exit)) = supervisor.set.wait(supervisor.timeout())? {
+            supervisor.handle_exit(pid, exit);
         }
+        for command in commands.try_iter() {
+            supervisor.handle_command(&command);
+        }
+        supervisor.handle_deadlines();
     }
+    Ok(())
 }
 
 #[cfg(not(unix))]
