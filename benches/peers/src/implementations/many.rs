@@ -45,6 +45,11 @@ pub fn all() -> Vec<Implementation<Method>> {
             "**`procwait::Process`** on tokio, `JoinSet` ¹",
             Box::new(processes_on_tokio),
         ),
+        implementation(
+            "many-wait-set-on-tokio",
+            "**`procwait::WaitSet`** on tokio, one task ¹",
+            Box::new(wait_set_on_tokio),
+        ),
     ]
 }
 
@@ -133,6 +138,22 @@ fn processes_on_tokio(spawner: &Spawner, count: usize, exit_at: Duration) -> Wai
         }
     });
     join_all(futures.collect())
+}
+
+fn wait_set_on_tokio(spawner: &Spawner, count: usize, exit_at: Duration) -> Wait {
+    let mut set = WaitSet::new();
+    for _ in 0..count {
+        set.insert(spawner.spawn(exit_at).id()).unwrap();
+    }
+    Box::new(move || {
+        let exits = async {
+            while let Some((pid, exit)) = set.wait_on_tokio().await.unwrap() {
+                assert_eq!(exit.code(), Some(EXIT_CODE));
+                reap(pid);
+            }
+        };
+        block_on_tokio(TIMEOUT, exits).expect("all exit in time");
+    })
 }
 
 fn join_all(futures: Vec<impl Future<Output = Option<i32>> + Send + 'static>) -> Wait {
