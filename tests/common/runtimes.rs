@@ -4,9 +4,9 @@
 
 use crate::common::LONG;
 use async_io::Timer;
-use futures_lite::FutureExt as _;
+use futures_lite::{FutureExt as _, future::poll_once};
 use procwait::{Error, Exit, Process, WaitSet};
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +85,18 @@ pub fn tokio_with_paused_clock() -> Runtime {
 
 /// Makes a test whose task is not woken fail instead of hang.
 pub async fn with_time_limit<T>(future: impl Future<Output = T>) -> T {
+    // This starts the thread of async-io's reactor and opens its descriptors, before a test counts
+    // or limits them. But not if the time has passed at the first poll.
+    for milliseconds in 1.. {
+        let mut timer = Timer::after(Duration::from_millis(milliseconds));
+        if poll_once(&mut timer).await.is_none() {
+            timer.await;
+            break;
+        }
+    }
     let time_limit = async {
         Timer::after(LONG).await;
         panic!("not woken")
     };
-    // Polled first, the timer starts the thread of async-io's reactor and opens its descriptors,
-    // before a test counts or limits them.
-    time_limit.or(future).await
+    future.or(time_limit).await
 }
