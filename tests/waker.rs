@@ -228,7 +228,7 @@ fn no_wake_is_lost_between_timeouts() {
     let child = helper("wait 0");
     let mut set = WaitSet::new();
     set.insert(child.id()).unwrap();
-    // What a thread asks for, and what it has got. Only the wakes order these accesses.
+    // The last request of each thread, and the last answer. Only the wakes order these accesses.
     let requests: Arc<[[AtomicU32; 2]; 4]> = Arc::default();
     let threads: Vec<_> = (0..4)
         .map(|index| {

@@ -1,4 +1,4 @@
-//! What awaiting a set asks of it.
+//! What an async runtime needs of a set.
 
 use super::{WaitSet, wait::Found};
 use crate::{

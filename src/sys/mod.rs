@@ -181,8 +181,8 @@ pub(crate) trait SetPoller: Debug + Sized {
 
     fn insert(&mut self, pid: Pid, token: Token, ready: &ReadyQueue) -> io::Result<Self::Member>;
 
-    /// Watches a process that is open already. The OS may be told its pid only, so the caller must
-    /// check afterwards that the process has not exited.
+    /// Watches a process that is open already. Some systems register a pid, so the caller must check
+    /// afterwards that the process has not exited.
     fn insert_open(
         &mut self,
         process: Arc<dyn OwnsHandle>,
