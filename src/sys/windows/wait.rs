@@ -1,11 +1,16 @@
 //! A wait of the system's thread pool for one handle (`RegisterWaitForSingleObject`).
 
+use crate::lock::lock;
 use std::{
+    collections::BTreeMap,
     ffi::c_void,
     io,
     os::windows::io::{AsHandle, AsRawHandle as _},
     ptr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, ThreadId},
 };
 use windows_sys::Win32::{
@@ -25,16 +30,23 @@ pub(super) trait OnSignaled: Send + Sync {
 #[derive(Debug)]
 pub(super) struct RegisteredWait<H, C> {
     wait: HANDLE,
+    key: usize,
     handle: H,
     callback: Arc<Callback<C>>,
 }
 
 #[derive(Debug)]
-struct Callback<C> {
-    callback: C,
+struct Callback<C: ?Sized> {
     /// The thread of the pool that called it.
     thread: OnceLock<ThreadId>,
+    callback: C,
 }
+
+/// The pool is given a key of this map, not a pointer: Wine before 9 can call back after
+/// `UnregisterWaitEx` has returned (dlls/ntdll/threadpool.c, `waitqueue_thread_proc`, which did not
+/// compare `update_serial` yet).
+static CALLBACKS: Mutex<BTreeMap<usize, Arc<Callback<dyn OnSignaled>>>> =
+    Mutex::new(BTreeMap::new());
 
 // SAFETY: any thread may unregister the wait (UnregisterWaitEx), and nothing else is done with it.
 unsafe impl<H: Send, C: Send + Sync> Send for RegisteredWait<H, C> {}
@@ -49,20 +61,23 @@ impl<H: AsHandle, C: OnSignaled + 'static> RegisteredWait<H, C> {
         callback: C,
         flags: WORKER_THREAD_FLAGS,
     ) -> io::Result<RegisteredWait<H, C>> {
+        static NEXT_KEY: AtomicUsize = AtomicUsize::new(0);
         let thread = OnceLock::new();
         let mut registered = RegisteredWait {
             wait: ptr::null_mut(),
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             handle,
-            callback: Arc::new(Callback { callback, thread }),
+            callback: Arc::new(Callback { thread, callback }),
         };
+        lock(&CALLBACKS).insert(registered.key, registered.callback.clone());
         // SAFETY: `registered.wait` is live. The handle stays open until `drop` has unregistered
-        // the wait. So does the callback, which `drop` frees after that.
+        // the wait. `call` may be given any number.
         let result = unsafe {
             RegisterWaitForSingleObject(
                 &mut registered.wait,
                 registered.handle.as_handle().as_raw_handle(),
-                Some(call::<C>),
-                Arc::as_ptr(&registered.callback).cast(),
+                Some(call),
+                ptr::without_provenance(registered.key),
                 INFINITE,
                 WT_EXECUTEONLYONCE | flags,
             )
@@ -85,20 +100,17 @@ impl<H, C> RegisteredWait<H, C> {
     }
 }
 
-unsafe extern "system" fn call<C: OnSignaled>(callback: *mut c_void, _timed_out: bool) {
-    let callback = callback.cast_const().cast::<Callback<C>>();
-    // SAFETY: it is the pointer of an `Arc`, which lives while the wait is registered. As the wait
-    // may be dropped by what is called here, this holds another reference.
-    let callback = unsafe {
-        Arc::increment_strong_count(callback);
-        Arc::from_raw(callback)
-    };
-    let _ = callback.thread.set(thread::current().id());
-    callback.callback.on_signaled();
+unsafe extern "system" fn call(key: *mut c_void, _timed_out: bool) {
+    let callback = lock(&CALLBACKS).get(&key.addr()).cloned();
+    if let Some(callback) = callback {
+        let _ = callback.thread.set(thread::current().id());
+        callback.callback.on_signaled();
+    }
 }
 
 impl<H, C> Drop for RegisteredWait<H, C> {
     fn drop(&mut self) {
+        lock(&CALLBACKS).remove(&self.key);
         if self.wait.is_null() {
             return;
         }
