@@ -174,19 +174,19 @@ impl Drop for SignalFlood {
     }
 }
 
-/// Asserts that the wait times out, not too early, while signals interrupt it. (If each signal
-/// restarted the timeout, the wait would never end.)
+/// Asserts that waits time out, not too early, while signals interrupt them. (If each signal
+/// restarted the timeout, a wait would never end.)
 fn assert_times_out_under_signals<T: std::fmt::Debug + PartialEq>(
     timeout: Duration,
-    wait: impl FnOnce() -> Option<T>,
+    mut wait: impl FnMut() -> Option<T>,
 ) {
     let before = SIGNALS.load(Ordering::Relaxed);
-    let start = Instant::now();
-    assert_eq!(wait(), None);
-    let elapsed = start.elapsed();
-    let signals = SIGNALS.load(Ordering::Relaxed) - before;
-    assert!(elapsed >= timeout, "{elapsed:?}");
-    assert!(signals > 10, "only {signals} signals in {elapsed:?}");
+    // On a busy machine, few signals may come during one wait.
+    while SIGNALS.load(Ordering::Relaxed) - before <= 10 {
+        let start = Instant::now();
+        assert_eq!(wait(), None);
+        assert!(start.elapsed() >= timeout, "{:?}", start.elapsed());
+    }
 }
 
 /// A program may close a standard stream, and later put it back with `dup2`. That must not replace
