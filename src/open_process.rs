@@ -172,6 +172,21 @@ impl OpenProcess {
         state.or_else(|| self.polling()?.child_state())
     }
 
+    /// Whether it has been reaped, so that another process can have its pid. `None` if that is not
+    /// known.
+    #[cfg(unix)]
+    pub(crate) fn is_reaped(&self) -> Option<bool> {
+        if let Ok(None) = self.wait_until(Deadline::Now) {
+            return Some(false);
+        }
+        let is_reaped = self.handle.as_ref().and_then(Handle::is_reaped);
+        is_reaped.or_else(|| match self.child_state()? {
+            // It may have been a child, and reaped.
+            ChildState::NotAChild => None,
+            ChildState::Running | ChildState::Stopped | ChildState::Exited(_) => Some(false),
+        })
+    }
+
     /// For a process that has exited: whether it has been reaped, so that another one can have its
     /// pid. False if that is not known.
     pub(crate) fn zombie_is_reaped(&self) -> bool {

@@ -160,6 +160,11 @@ impl Polling {
         }
         sent
     }
+
+    #[cfg(unix)]
+    pub(crate) fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        lock(&self.checker).probe.signal_group(signal)
+    }
 }
 
 /// Checks the process, unless its exit is known already, and records the exit.

@@ -1,13 +1,16 @@
 //! Sends signals, without reaching a later process with the same pid.
 
-#[cfg(unix)]
-use crate::Exit;
 use crate::{
     Error, Process, WaitSet,
     deadline::Deadline,
     open_process::OpenProcess,
     pid::Pid,
     sys::{KILL, ProcessHandle as _, SetMember as _, Signal, is_no_such_process, signal_pid},
+};
+#[cfg(unix)]
+use crate::{
+    Exit,
+    sys::{Handle, leads_group, refuse_group, signal_group_of},
 };
 #[cfg(unix)]
 use std::time::Duration;
@@ -54,6 +57,57 @@ impl Process {
     #[cfg(unix)]
     pub fn send_signal(&self, signal: i32) -> Result<bool, Error> {
         self.shared.signal(signal)
+    }
+
+    /// Sends a signal to the process group that this process leads: the group whose id is its pid.
+    /// Returns `Ok(false)` if it leads none, or if no one is left in the group. Zombies that are
+    /// not reaped count as members. Signal 0 only checks for existence and permission.
+    ///
+    /// A process leads a group if it was started with [`process_group(0)`][std], or has called
+    /// `setpgid` or `setsid`. Its descendants are in the group, too, unless they have left it.
+    /// Another process can also have joined it, whoever its parent is (in the same session:
+    /// setpgid(2)). To members that you may not signal, nothing is sent, and that is an error only
+    /// if there are no others.
+    ///
+    /// No other group is signaled, even if it has the same id by now. So what can be done for the
+    /// members that the leader has left behind depends on the system:
+    ///
+    /// | the leader | is a zombie | has been reaped |
+    /// |---|---|---|
+    /// | Linux 6.9 and later, by pidfd | sent | sent |
+    /// | Linux before 6.9, or in a sandbox that allows only `kill` | sent | `Ok(false)` |
+    /// | polled on Linux | sent if it is a child | `Ok(false)` |
+    /// | other systems | `Ok(false)` | `Ok(false)` |
+    ///
+    /// To stop a service with all that it has started, signal the group before you reap its leader.
+    ///
+    /// Windows has no process groups. There, a job object would contain a process and all its
+    /// descendants; this crate does not create any.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the OS refuses: `EPERM` if you may signal no member, `EINVAL` for a signal
+    /// that does not exist; or the error of `getpgid`, if a sandbox denies the check that the process
+    /// leads a group. Of the kind [`InvalidInput`](io::ErrorKind::InvalidInput), without a call, for
+    /// process 1, and for the group that the caller is in.
+    ///
+    /// ```
+    /// use procwait::Process;
+    /// use std::{os::unix::process::CommandExt as _, process::Command};
+    ///
+    /// let mut shell = Command::new("sh");
+    /// let mut child = shell.args(["-c", "sleep 60 & sleep 60"]).process_group(0).spawn()?;
+    /// let process = Process::open(child.id())?;
+    /// assert!(process.send_signal_to_group(15)?, "the shell and what it has started");
+    /// assert_eq!(process.wait()?.signal(), Some(15));
+    /// # child.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [std]: std::os::unix::process::CommandExt::process_group
+    #[cfg(unix)]
+    pub fn send_signal_to_group(&self, signal: i32) -> Result<bool, Error> {
+        self.shared.signal_group(signal)
     }
 
     /// Asks the process to exit, and kills it if it does not: sends `SIGTERM` and `SIGCONT`
@@ -110,6 +164,47 @@ impl OpenProcess {
             self.record_reaped(self.known_exit());
         }
         Ok(is_sent)
+    }
+
+    /// False if it leads no process group, or no one is left in it.
+    #[cfg(unix)]
+    pub(crate) fn signal_group(&self, signal: Signal) -> Result<bool, Error> {
+        refuse_group(self.pid)?;
+        let is_leader = self.leads_group()?;
+        // Only a handle still refers to the group of a process that was reaped.
+        if !is_leader && self.is_reaped() != Some(true) {
+            return Ok(false);
+        }
+        let by_handle = self.handle.iter().map(|handle| handle.signal_group(signal));
+        let polling = self.polling().filter(|_| is_leader);
+        let by_probe = polling.iter().map(|polling| polling.signal_group(signal));
+        for attempt in by_handle.chain(by_probe) {
+            let error = match attempt {
+                Ok(()) => return Ok(true),
+                Err(error) if is_no_such_process(&error) => return Ok(false),
+                Err(error) => error,
+            };
+            let is_final = match error.kind() {
+                io::ErrorKind::Unsupported => false,
+                // The signal is invalid; or this is another pid namespace than that of the process,
+                // and here its pid means another one.
+                io::ErrorKind::InvalidInput => true,
+                // If a sandbox refuses, it may still allow `kill`.
+                _ => !is_leader,
+            };
+            if is_final {
+                return Err(Error::os(Handle::GROUP_CALL, self.pid, error));
+            }
+        }
+        signal_group_of(self.pid, signal, || self.leads_group())
+    }
+
+    /// Whether it leads a process group, and has not been reaped.
+    #[cfg(unix)]
+    fn leads_group(&self) -> Result<bool, Error> {
+        // The answer is about this process only if it still has its pid afterwards.
+        let by_pid = leads_group(self.pid);
+        Ok(self.is_reaped() == Some(false) && by_pid?)
     }
 }
 

@@ -23,6 +23,9 @@
 //! - `is_no_such_process(error)`, `is_fd_exhausted(error)`: what an error means.
 //! - `Signal`, and `KILL`. `signal_pid(pid, signal, has_exited)` sends one to a process that the
 //!   OS knows only by its pid, after the latest possible check (`false`: it has exited).
+//! - On Unix, process groups by number: `refuse_group(pid)`, an error for those that are never
+//!   signaled; `leads_group(pid)`; and `signal_group_of(pid, signal, leads_group)`, which signals the
+//!   group after the latest possible check (`false`: the process does not lead it, or it is empty).
 
 mod buffer;
 #[allow(dead_code)] // Not every poller needs it.
@@ -103,6 +106,9 @@ pub(crate) trait ProcessHandle: Debug + Sized {
     const OPEN_CALL: &str;
     /// The system call of `wait`, for errors.
     const WAIT_CALL: &str;
+    /// The system call of `signal_group`, for errors.
+    #[cfg(unix)]
+    const GROUP_CALL: &str = "kill";
 
     /// How often to check a process that is watched, where the OS can miss exits.
     fn recheck_interval() -> Option<Duration> {
@@ -124,6 +130,13 @@ pub(crate) trait ProcessHandle: Debug + Sized {
 
     /// An error of kind `Unsupported` if the OS can only signal a pid.
     fn signal(&self, _: Signal) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends a signal to the process group whose leader is, or was, this process. An error of kind
+    /// `Unsupported` if the OS can only signal a group by its number.
+    #[cfg(unix)]
+    fn signal_group(&self, _: Signal) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -272,6 +285,12 @@ pub(crate) trait ProcessProbe: Debug + Sized {
 
     /// As for a `ProcessHandle`.
     fn signal(&mut self, _: Signal) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// As for a `ProcessHandle`, but fails with `ESRCH` for a process that has been reaped.
+    #[cfg(unix)]
+    fn signal_group(&self, _: Signal) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

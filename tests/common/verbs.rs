@@ -141,6 +141,17 @@ fn run(command: &str) -> ! {
                 thread::park();
             }
         }
+        // join-groups CODE: joins the process group of each line of standard input.
+        #[cfg(unix)]
+        "join-groups" => {
+            use nix::unistd::{Pid, setpgid};
+            for line in io::stdin().lines() {
+                let group = Pid::from_raw(line.unwrap().parse().unwrap());
+                setpgid(Pid::from_raw(0), group).unwrap();
+                println!("joined");
+            }
+            exit(rest)
+        }
         // vfork: starts a child that prints its pid, and sleeps in the kernel until the child has
         // exited.
         #[cfg(target_os = "linux")]
@@ -267,8 +278,8 @@ fn parent(command: &str) -> ! {
     process::exit(0)
 }
 
-/// Reads requests: "open PID" opens a process and prints its backend, "signal NUMBER" prints
-/// whether the signal was sent, and "wait" prints how the process exited.
+/// Reads requests: "open PID" opens a process and prints its backend, "signal NUMBER" and
+/// "signal-group NUMBER" print whether the signal was sent, and "wait" prints how the process exited.
 #[cfg(target_os = "linux")]
 fn waiter(uid: u32) -> ! {
     nix::unistd::setgid(uid.into()).unwrap();
@@ -286,6 +297,13 @@ fn waiter(uid: u32) -> ! {
             Some(("signal", signal)) => {
                 let process = process.as_ref().unwrap();
                 match process.send_signal(signal.parse().unwrap()) {
+                    Ok(sent) => println!("{sent}"),
+                    Err(error) => println!("{error}"),
+                }
+            }
+            Some(("signal-group", signal)) => {
+                let process = process.as_ref().unwrap();
+                match process.send_signal_to_group(signal.parse().unwrap()) {
                     Ok(sent) => println!("{sent}"),
                     Err(error) => println!("{error}"),
                 }

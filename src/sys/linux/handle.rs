@@ -3,7 +3,9 @@
 use super::{
     probe::{child_state_by_pid, zombie_exit_of_pidfd},
     procfs,
-    syscalls::{is_kernel_at_least, pidfd_exit_status, pidfd_open, pidfd_send_signal},
+    syscalls::{
+        is_kernel_at_least, pidfd_exit_status, pidfd_open, pidfd_send_signal, pidfd_signal_group,
+    },
 };
 use crate::{
     Backend, Exit,
@@ -36,6 +38,7 @@ impl ProcessHandle for Handle {
     const BACKEND: Option<Backend> = Some(Backend::PidFd);
     const OPEN_CALL: &str = "pidfd_open";
     const WAIT_CALL: &str = "ppoll";
+    const GROUP_CALL: &str = "pidfd_send_signal";
 
     fn open(pid: Pid) -> io::Result<Handle> {
         let pidfd = above_standard_streams(pidfd_open(pid)?)?.into();
@@ -81,6 +84,10 @@ impl ProcessHandle for Handle {
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok((self.pidfd).with(|pidfd| pidfd_send_signal(pidfd.as_fd(), signal))?)
+    }
+
+    fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        Ok((self.pidfd).with(|pidfd| pidfd_signal_group(pidfd.as_fd(), signal))?)
     }
 
     /// By the pidfd; or by the pid where that is not possible: before Linux 5.4, and in sandboxes

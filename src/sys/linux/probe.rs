@@ -4,7 +4,7 @@
 use super::{
     procfs::{self, Stat, StatFile},
     syscalls::{
-        is_kernel_at_least, pidfd_open, pidfd_send_signal, test_getpgid, test_thread_group,
+        is_kernel_at_least, pidfd_open, pidfd_send_signal, pidfd_signal_group, test_thread_group,
     },
 };
 use crate::{
@@ -15,12 +15,13 @@ use crate::{
         unix::{
             child::{self, peek_child},
             fd::may_keep,
+            group::process_group,
             signal::reaped_elsewhere,
         },
     },
 };
 use rustix::{
-    fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     fs::fstat,
     io::Errno,
     process::WaitId,
@@ -102,17 +103,12 @@ impl ProcessProbe for Probe {
         self.is_certain = false;
     }
 
-    /// By the process's directory in /proc: its `stat`, opened earlier, can still be read only if
-    /// the pid was still this process's when the directory was opened.
     fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        let file = self.file.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let directory = procfs::open_directory(self.pid)?;
-        // Another /proc may have been mounted since, of another pid namespace.
-        if fstat(file)?.st_dev != fstat(&directory)?.st_dev {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        file.read()?;
-        Ok(pidfd_send_signal(directory.as_fd(), signal)?)
+        Ok(pidfd_send_signal(self.directory()?.as_fd(), signal)?)
+    }
+
+    fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        Ok(pidfd_signal_group(self.directory()?.as_fd(), signal)?)
     }
 
     /// The open file is read after the pid was asked about: if that succeeds, the process had not
@@ -151,6 +147,19 @@ impl ProcessProbe for Probe {
 }
 
 impl Probe {
+    /// The process's directory in /proc: its `stat`, opened earlier, can still be read only if the
+    /// pid was still this process's when the directory was opened.
+    fn directory(&self) -> io::Result<OwnedFd> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let directory = procfs::open_directory(self.pid)?;
+        // Another /proc may have been mounted since, of another pid namespace.
+        if fstat(file)?.st_dev != fstat(&directory)?.st_dev {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        file.read()?;
+        Ok(directory)
+    }
+
     fn check_by_pid(&mut self, is_first: bool) -> State {
         self.saw_process = false;
         let Ok(file) = StatFile::open(self.pid) else {
@@ -303,7 +312,7 @@ fn exists(pid: Pid) -> Option<bool> {
         // every pid. What follows needs no permission.
         Err(_) => {}
     }
-    if test_getpgid(pid) == Err(Errno::SRCH) {
+    if process_group(pid) == Err(Errno::SRCH) {
         return Some(false);
     }
     if procfs::shows_our_pid_namespace() {

@@ -57,10 +57,32 @@ fn is_pidfd_open_allowed() -> bool {
 /// Sends a signal to the process of a pidfd, or of a directory in /proc. rustix does that only for
 /// the signals that it names.
 pub(super) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    pidfd_send_signal_with(process, signal, 0)
+}
+
+/// Sends a signal to the process group whose id is that process, even if it has been reaped or has
+/// left the group. A later group with the same number is not reached: the call fails with ESRCH, as
+/// if there is no such group (kernel/signal.c, kill_pgrp_info). ENOSYS if the kernel cannot do that.
+pub(super) fn pidfd_signal_group(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    /// Linux 6.9 and later (include/uapi/linux/pidfd.h).
+    const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+    match pidfd_send_signal_with(process, signal, PIDFD_SIGNAL_PROCESS_GROUP) {
+        // An older kernel does not know the flag. But every kernel refuses a process outside our
+        // pid namespace (kernel/signal.c, access_pidfd_pidns), in which another can have its number.
+        Err(Errno::INVAL)
+            if !is_kernel_at_least(6, 9) && pidfd_send_signal(process, 0) != Err(Errno::INVAL) =>
+        {
+            Err(Errno::NOSYS)
+        }
+        result => result,
+    }
+}
+
+fn pidfd_send_signal_with(process: BorrowedFd<'_>, signal: i32, flags: u32) -> Result<(), Errno> {
     if cfg!(target_os = "android") {
         return Err(Errno::NOSYS);
     }
-    let (no_info, no_flags) = (ptr::null::<libc::siginfo_t>(), 0);
+    let no_info = ptr::null::<libc::siginfo_t>();
     // SAFETY: it takes integers and a pointer, which may be null.
     let returned = unsafe {
         libc::syscall(
@@ -68,7 +90,7 @@ pub(super) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<
             process.as_raw_fd(),
             signal,
             no_info,
-            no_flags,
+            flags,
         )
     };
     result(returned).map(drop)
@@ -150,12 +172,6 @@ pub(super) fn test_thread_group(pid: Pid) -> Result<(), Errno> {
     let raw = pid.get() as libc::pid_t;
     // SAFETY: it takes integers, and the null signal is only checked, not sent.
     result(unsafe { libc::syscall(libc::SYS_tgkill, raw, raw, 0) }).map(drop)
-}
-
-/// rustix does not expect the 0 of a group whose leader is outside our pid namespace.
-pub(super) fn test_getpgid(pid: Pid) -> Result<(), Errno> {
-    // SAFETY: it takes an integer.
-    result(unsafe { libc::getpgid(pid.get() as libc::pid_t) }).map(drop)
 }
 
 /// Whether the kernel is of this version, or later. The answer is kept, but not a refusal: the

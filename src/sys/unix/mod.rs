@@ -4,6 +4,7 @@
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 pub(crate) mod child;
 pub(crate) mod fd;
+pub(crate) mod group;
 pub(crate) mod no_events;
 mod pipes;
 pub(crate) mod poll;
@@ -20,6 +21,7 @@ pub(crate) use runtime::AsyncIoRegistration;
 pub(crate) use runtime::TokioRegistration;
 pub(crate) use {
     fd::is_fd_exhausted,
+    group::{leads_group, refuse_group, signal_group_of},
     signal::{KILL, Signal, is_no_such_process, reaped_elsewhere, signal_pid},
     std::os::fd::BorrowedFd as BorrowedEvent,
 };
