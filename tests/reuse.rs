@@ -7,17 +7,17 @@ mod common;
 #[path = "common/own_pids.rs"]
 mod own_pids;
 
-use common::{Grandchild, Helper, LONG, SHORT, emulates, helper, skip};
+use common::{Grandchild, Helper, LONG, SHORT, emulates, helper, helper_command, skip, spawn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
 use procwait::{Backend, Process, WaitSet, wait_pid};
-use std::{fs, process::Command, time::Duration};
+use std::{fs, os::unix::process::CommandExt as _, process::Command, time::Duration};
 
-/// Starts a helper with this pid.
+/// Starts a helper with this pid, which also leads a process group.
 fn helper_with_pid(pid: u32, command: &str) -> Helper {
     loop {
         set_next_pid(pid);
-        let helper = helper(command);
+        let helper = spawn(helper_command(command).process_group(0));
         // Another new thread may have taken the pid.
         if helper.id() == pid {
             return helper;
@@ -484,6 +484,38 @@ fn kill_does_not_hit_a_reused_pid() {
             set.kill(pid).unwrap();
             assert_eq!(wait_pid(pid, Some(SHORT)).unwrap(), None, "unharmed");
             assert_eq!(new.wait().unwrap().code(), Some(8));
+        }
+    });
+}
+
+/// The group of the new process has the id that the group of the old one had.
+#[test]
+fn signal_to_group_does_not_hit_a_reused_id() {
+    in_own_pid_namespace(|| {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        for when_opened in [soft, 0] {
+            let old = spawn(helper_command("wait 7").process_group(0));
+            let pid = old.id();
+            setrlimit(Resource::RLIMIT_NOFILE, when_opened, hard).unwrap();
+            let processes = BACKENDS.map(|open| open(pid));
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+            for process in &processes {
+                assert!(process.send_signal_to_group(0).unwrap(), "{process:?}");
+            }
+            let mut new = reuse(old);
+            let mut member = spawn(helper_command("wait 9").process_group(pid as i32));
+            for process in &processes {
+                for signal in [0, 15, 9] {
+                    let sent = process.send_signal_to_group(signal).unwrap();
+                    assert!(!sent, "{process:?}");
+                }
+            }
+            for process in BACKENDS.map(|open| open(pid)) {
+                assert!(process.send_signal_to_group(0).unwrap(), "{process:?}");
+            }
+            assert_eq!(new.wait().unwrap().code(), Some(8), "unharmed");
+            drop(member.stdin.take());
+            assert_eq!(member.wait().unwrap().code(), Some(9), "unharmed");
         }
     });
 }

@@ -20,7 +20,8 @@ mod own_pids;
 mod seccomp;
 
 use common::{
-    Grandchild, Helper, LONG, SHORT, has_pidfd, helper, helper_command, in_subprocess, skip,
+    Grandchild, Helper, LONG, SHORT, has_pidfd, helper, helper_command, in_subprocess,
+    kernel_version, skip, spawn,
 };
 use intercept::{Call, Reply, intercept};
 use nix::{
@@ -35,6 +36,7 @@ use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
 use procwait::{Captured, ChildExt as _, CommandExt as _, Error, Process, WaitSet};
 use std::{
     fs, mem,
+    os::unix::process::CommandExt as _,
     sync::atomic::{AtomicU32, Ordering},
     time::Instant,
 };
@@ -55,6 +57,7 @@ const CALLS: &[i64] = &[
     libc::SYS_pread64,
     libc::SYS_pidfd_send_signal,
     libc::SYS_kill,
+    libc::SYS_getpgid,
     libc::SYS_ioctl,
     libc::SYS_fstat,
 ];
@@ -82,6 +85,11 @@ fn next_free_pid() -> u32 {
 
 const KINDS: [Kind; 3] = [Kind::Child, Kind::ExitedChild, Kind::NonChild];
 
+/// Starts a helper that leads a process group.
+fn leader(command: &str) -> Helper {
+    spawn(helper_command(command).process_group(0))
+}
+
 /// Kills and reaps a child, and gives its pid to another process.
 fn replace(pid: u32, kind: Kind) -> Successor {
     kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
@@ -97,7 +105,7 @@ fn replace(pid: u32, kind: Kind) -> Successor {
             }
         } else {
             set_next_pid(pid);
-            let mut child = helper("wait 8");
+            let mut child = leader("wait 8");
             if child.id() == pid {
                 if kind == Kind::ExitedChild {
                     drop(child.stdin.take());
@@ -261,6 +269,33 @@ fn process_stop_and_kill() {
                 let process = Process::open(child.unwrap().id())?;
                 process.stop(SHORT)?;
                 process.kill()?;
+                process.wait()
+            },
+            |exit, _, context| match exit {
+                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+                Err(error) => assert_not_found(&error, context),
+            },
+        );
+    });
+}
+
+#[test]
+fn process_signal_to_group() {
+    in_own_pid_namespace(|| {
+        let test = "process_signal_to_group";
+        if kernel_version() < (6, 9) {
+            // The last step goes by number, and nothing can prevent that the number is reused then.
+            return skip(test, "Linux 6.9");
+        }
+        at_each_call(
+            test,
+            false,
+            || Some(leader("ignore-stdin")),
+            |child| {
+                let process = Process::open(child.unwrap().id())?;
+                for signal in [0, libc::SIGTERM, libc::SIGKILL] {
+                    process.send_signal_to_group(signal)?;
+                }
                 process.wait()
             },
             |exit, _, context| match exit {

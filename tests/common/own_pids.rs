@@ -1,6 +1,6 @@
 //! Tests in a new pid namespace, in which they can choose the next pid.
 
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub)] // No test binary uses all of it.
 
 use crate::common::in_namespaces;
 use std::fs;
