@@ -18,21 +18,19 @@ mod own_pids;
 mod seccomp;
 
 use common::{
-    Helper, OTHER_USER, exit_of, has_pidfd, helper_command, kernel_version, open_by_all, skip,
-    spawn, waiter_as_other_user,
+    Helper, OTHER_USER, assert_success, exit_of, has_pidfd, helper_command, in_a_fork,
+    kernel_version, open_by_all, skip, spawn, waiter_as_other_user,
 };
 use nix::{
     libc,
     sched::{CloneFlags, unshare},
-    sys::wait::{WaitStatus, waitpid},
-    unistd::{ForkResult, fork},
 };
 use own_pids::{in_own_pid_namespace, set_next_pid};
 use procwait::{Error, Process};
 use seccomp::deny;
 use std::{
     os::unix::process::CommandExt as _,
-    process::{self, Command, Stdio},
+    process::{Command, Stdio},
     thread,
 };
 
@@ -240,7 +238,7 @@ fn forked_copy_in_another_pid_namespace() {
         let mut group = Group::new();
         let processes = open_by_all(group.id());
         unshare(CloneFlags::CLONE_NEWPID).unwrap();
-        in_a_fork(|| {
+        let forked = in_a_fork(|| {
             let mut other = loop {
                 set_next_pid(group.id());
                 let other = spawn(helper_command("wait 8").process_group(0));
@@ -254,22 +252,8 @@ fn forked_copy_in_another_pid_namespace() {
             }
             assert_eq!(other.wait().unwrap().code(), Some(8), "unharmed");
         });
+        assert_success(forked);
         assert_eq!(group.signal_of_member(), None);
         assert_eq!(group.leader.wait().unwrap().code(), Some(7));
     });
-}
-
-#[allow(unsafe_code)]
-fn in_a_fork(body: impl FnOnce()) {
-    // SAFETY: the subprocess runs only this test, so no other thread can hold a lock.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => {
-            let status = waitpid(child, None).unwrap();
-            assert_eq!(status, WaitStatus::Exited(child, 0));
-        }
-        ForkResult::Child => {
-            body();
-            process::exit(0)
-        }
-    }
 }

@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::{Helper, LONG, SHORT, helper, in_subprocess};
+use common::{Helper, LONG, SHORT, assert_success, helper, in_a_fork, in_subprocess};
 use nix::{
     sys::{
         resource::{Resource, getrlimit, setrlimit},
         signal::{Signal, kill},
-        wait::{WaitStatus, waitpid},
+        wait::waitpid,
     },
     unistd::{ForkResult, Pid, fork, pause},
 };
@@ -176,25 +176,6 @@ fn closed_pidfds_of_a_forked_copy_are_not_reported() {
     });
 }
 
-/// Forks, and runs `body` in the child with its copy of the set.
-#[allow(unsafe_code)]
-fn in_a_fork(set: &mut WaitSet, body: impl FnOnce(&mut WaitSet)) -> Pid {
-    // SAFETY: the subprocess runs only this test, so no other thread can hold a lock.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            body(set);
-            // Exit without dropping the helpers, which would kill them.
-            std::process::exit(0)
-        }
-    }
-}
-
-fn assert_success(pid: Pid) {
-    let success = WaitStatus::Exited(pid, 0);
-    assert_eq!(waitpid(pid, None).unwrap(), success);
-}
-
 #[test]
 fn forked_copy_of_a_set_does_not_affect_the_parent() {
     in_subprocess(|| {
@@ -206,7 +187,7 @@ fn forked_copy_of_a_set_does_not_affect_the_parent() {
         // The parent gets events for what the child registers, which must not make it spin.
         let other_pid = other.id();
         let (mut parent_end, mut child_end) = UnixStream::pair().unwrap();
-        let forked = in_a_fork(&mut set, |set| {
+        let forked = in_a_fork(|| {
             assert!(set.insert(other_pid).unwrap());
             child_end.write_all(b"!").unwrap();
             pause();
@@ -228,16 +209,16 @@ fn forked_copy_of_a_set_does_not_affect_the_parent() {
         helpers[0].kill().unwrap();
         procwait::wait_pid(pids[0], None).unwrap();
         let exited = pids[0];
-        assert_success(in_a_fork(&mut set, move |set| {
+        assert_success(in_a_fork(|| {
             assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, exited);
             assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
         }));
         let removed = pids[1];
-        assert_success(in_a_fork(&mut set, move |set| assert!(set.remove(removed))));
+        assert_success(in_a_fork(|| assert!(set.remove(removed))));
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[0]);
         helpers[1].kill().unwrap();
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[1]);
-        assert_success(in_a_fork(&mut set, |set| drop(std::mem::take(set))));
+        assert_success(in_a_fork(|| drop(std::mem::take(&mut set))));
         helpers[2].kill().unwrap();
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().0, pids[2]);
         assert_eq!(set.wait(None).unwrap(), None);

@@ -4,14 +4,11 @@
 
 mod common;
 
-use common::{Helper, LONG, SHORT, has_pidfd, helper, in_subprocess, skip, thread_cpu_time};
-use nix::{
-    sys::{
-        resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit},
-        wait::{WaitStatus, waitpid},
-    },
-    unistd::{ForkResult, fork},
+use common::{
+    Helper, LONG, SHORT, assert_success, has_pidfd, helper, in_a_fork, in_subprocess, skip,
+    thread_cpu_time,
 };
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use procwait::{Process, SetWaker, WaitSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -145,22 +142,6 @@ fn waker_without_a_descriptor_of_its_own() {
     });
 }
 
-/// Runs `body` in a forked child, and waits for it.
-#[allow(unsafe_code)]
-fn in_a_fork(body: impl FnOnce()) {
-    // SAFETY: the subprocess runs only this test, so no other thread can hold a lock.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => {
-            assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
-        }
-        ForkResult::Child => {
-            body();
-            // Exit without dropping the helpers, which would kill them.
-            std::process::exit(0)
-        }
-    }
-}
-
 /// Does not use `as_event_fd`, which puts right what another process has done to the descriptor.
 #[allow(unsafe_code)]
 fn is_readable(event: RawFd) -> bool {
@@ -177,11 +158,12 @@ fn forked_child_wakes_no_one() {
         let mut set = set_of(&helpers);
         let wakers = [set.waker(), set.waker()];
         let event = set.as_event_fd().map(|event| event.as_raw_fd());
-        in_a_fork(|| {
+        let forked = in_a_fork(|| {
             wakers[0].wake();
             wakers[0].clone().wake();
             drop(unsafe_copy(&wakers));
         });
+        assert_success(forked);
         assert!(!event.is_some_and(is_readable));
         assert_not_woken(&mut set);
 
@@ -189,7 +171,7 @@ fn forked_child_wakes_no_one() {
         wakers[1].wake();
         assert!(event.is_none_or(is_readable));
         let (copy, pid) = (&mut set, helpers[0].id());
-        in_a_fork(move || {
+        let forked = in_a_fork(move || {
             assert!(copy.as_event_fd().is_none());
             assert_eq!(copy.wait(Some(SHORT)).unwrap(), None);
             copy.remove(pid);
@@ -200,6 +182,7 @@ fn forked_child_wakes_no_one() {
             );
             drop(mem::take(copy));
         });
+        assert_success(forked);
         assert!(event.is_none_or(is_readable));
         let start = Instant::now();
         assert_eq!(set.wait(Some(LONG)).unwrap(), None);

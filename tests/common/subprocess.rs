@@ -1,12 +1,18 @@
 //! Tests that run in a subprocess, and tests that are skipped.
 
 use super::test_binary;
+#[cfg(target_os = "linux")]
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, Pid, fork},
+};
 use std::{
     any::type_name,
     env,
     io::{self, Write as _},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    process::Command,
+    process::{self, Command},
 };
 
 /// The environment variable that is set in a subprocess, to the path of the test binary:
@@ -46,6 +52,32 @@ pub fn in_namespaces<F: FnOnce()>(options: &[&str], setup: &str, body: F) {
     }
     let run = run_test::<F>(unshare(&test_binary()));
     assert!(run.is_ok(), "{}", run.unwrap_err());
+}
+
+/// Runs `body` in a forked child, which exits with code 0, or with 1 if `body` panics. (The test
+/// harness runs each test in a thread, and the panic of the only thread would end the child with 0.)
+///
+/// Call this only in a subprocess.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub fn in_a_fork(body: impl FnOnce()) -> Pid {
+    // SAFETY: the subprocess runs only this test, so no other thread can hold a lock.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let result = catch_unwind(AssertUnwindSafe(body));
+            // Exit without dropping the helpers, which would kill them.
+            process::exit(i32::from(result.is_err()))
+        }
+    }
+}
+
+/// Waits for a forked child, and asserts that it has not panicked.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub fn assert_success(forked: Pid) {
+    let success = WaitStatus::Exited(forked, 0);
+    assert_eq!(waitpid(forked, None).unwrap(), success);
 }
 
 /// The name of a test, from the type of the closure that is its body.
