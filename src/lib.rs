@@ -22,6 +22,7 @@
 //! |---|---|---|
 //! | a pid | wait for it once | [`wait_pid`] |
 //! | a pid | keep the process open: wait repeatedly or from several threads, [kill](Process::kill) it, [signal](Process#method.send_signal) it, [stop](Process#method.stop) it | [`Process`] |
+//! | a pid | signal the process and all in its process group | [`Process::send_signal_to_group`](Process#method.send_signal_to_group) |
 //! | a [`Child`] | wait with a timeout | [`ChildExt::wait_timeout`] |
 //! | a [`Child`] | read its output while you wait, with a timeout | [`ChildExt::output_timeout`] |
 //! | a [`Command`] | collect its output, and kill it on timeout | [`CommandExt::output_timeout`] |

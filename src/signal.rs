@@ -63,33 +63,33 @@ impl Process {
     /// Returns `Ok(false)` if it leads none, or if no one is left in the group. Zombies that are
     /// not reaped count as members. Signal 0 only checks for existence and permission.
     ///
-    /// A process leads a group if it was started with [`process_group(0)`][std], or has called
-    /// `setpgid` or `setsid`. Its descendants are in the group, too, unless they have left it.
-    /// Another process can also have joined it, whoever its parent is (in the same session:
-    /// setpgid(2)). To members that you may not signal, nothing is sent, and that is an error only
-    /// if there are no others.
+    /// A process leads a group if it was started with [`process_group(0)`], or has called `setpgid`
+    /// or `setsid`. Its descendants are in the group, too, unless they have left it. The group can
+    /// also contain processes of other parents, which have joined it (setpgid(2)). Members that you
+    /// may not signal are left out.
     ///
-    /// No other group is signaled, even if it has the same id by now. So what can be done for the
-    /// members that the leader has left behind depends on the system:
+    /// No other group is signaled, even if it has the same id by now. So once the leader has exited,
+    /// it depends on the system whether the other members still get the signal:
     ///
     /// | the leader | is a zombie | has been reaped |
     /// |---|---|---|
-    /// | Linux 6.9 and later, by pidfd | sent | sent |
-    /// | Linux before 6.9, or in a sandbox that allows only `kill` | sent | `Ok(false)` |
-    /// | polled on Linux | sent if it is a child | `Ok(false)` |
-    /// | other systems | `Ok(false)` | `Ok(false)` |
+    /// | Linux 6.9 and later | yes | yes |
+    /// | Linux before 6.9, Android | yes | no: `Ok(false)` |
+    /// | Linux, if the leader is [polled](Process::backend) | if it is your child | no: `Ok(false)` |
+    /// | other systems | no: `Ok(false)` | no: `Ok(false)` |
     ///
-    /// To stop a service with all that it has started, signal the group before you reap its leader.
+    /// So to stop a service with all that it has started, signal the group while its leader runs.
     ///
     /// Windows has no process groups. There, a job object would contain a process and all its
     /// descendants; this crate does not create any.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the OS refuses: `EPERM` if you may signal no member, `EINVAL` for a signal
-    /// that does not exist; or the error of `getpgid`, if a sandbox denies the check that the process
-    /// leads a group. Of the kind [`InvalidInput`](io::ErrorKind::InvalidInput), without a call, for
-    /// process 1, and for the group that the caller is in.
+    /// - [`Error::Os`] if the OS refuses: `EPERM` if you may signal none of the members, `EINVAL` for
+    ///   a signal that does not exist. If a sandbox denies `getpgid`, nothing is sent: the group could
+    ///   be another than that of the process.
+    /// - [`Error::Os`] of the kind [`InvalidInput`](io::ErrorKind::InvalidInput) for the group that
+    ///   the caller is in, and for process 1. (`kill` takes -1 for every process.)
     ///
     /// ```
     /// use procwait::Process;
@@ -104,7 +104,7 @@ impl Process {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// [std]: std::os::unix::process::CommandExt::process_group
+    /// [`process_group(0)`]: std::os::unix::process::CommandExt::process_group
     #[cfg(unix)]
     pub fn send_signal_to_group(&self, signal: i32) -> Result<bool, Error> {
         self.shared.signal_group(signal)
