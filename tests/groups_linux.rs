@@ -19,7 +19,7 @@ mod seccomp;
 
 use common::{
     Helper, OTHER_USER, assert_success, exit_of, has_pidfd, helper_command, in_a_fork,
-    kernel_version, open_by_all, skip, spawn, waiter_as_other_user,
+    in_subprocess, kernel_version, open_by_all, skip, spawn, waiter_as_other_user,
 };
 use nix::{
     libc,
@@ -28,7 +28,12 @@ use nix::{
 use own_pids::{in_own_pid_namespace, set_next_pid};
 use procwait::{Error, Process};
 use seccomp::deny;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
+};
 use std::{
+    env,
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     thread,
@@ -231,29 +236,80 @@ fn group_of_another_user() {
 #[test]
 fn forked_copy_in_another_pid_namespace() {
     in_own_pid_namespace(|| {
-        let test = "forked_copy_in_another_pid_namespace";
         if !has_pidfd() {
+            return skip("forked_copy_in_another_pid_namespace", "pidfd");
+        }
+        assert_refused_in_another_pid_namespace();
+    });
+}
+
+#[test]
+fn forked_copy_in_another_pid_namespace_before_linux_6_9() {
+    in_own_pid_namespace(|| {
+        if !has_pidfd() {
+            let test = "forked_copy_in_another_pid_namespace_before_linux_6_9";
             return skip(test, "pidfd");
         }
-        let mut group = Group::new();
-        let processes = open_by_all(group.id());
-        unshare(CloneFlags::CLONE_NEWPID).unwrap();
-        let forked = in_a_fork(|| {
-            let mut other = loop {
-                set_next_pid(group.id());
-                let other = spawn(helper_command("wait 8").process_group(0));
-                if other.id() == group.id() {
-                    break other;
-                }
-            };
-            for process in &processes {
-                let refused = Err(("pidfd_send_signal", Some(libc::EINVAL)));
-                assert_eq!(send(process, libc::SIGKILL), refused, "{process:?}");
+        emulate_linux_before_6_9();
+        assert_refused_in_another_pid_namespace();
+    });
+}
+
+fn assert_refused_in_another_pid_namespace() {
+    let mut group = Group::new();
+    let processes = open_by_all(group.id());
+    unshare(CloneFlags::CLONE_NEWPID).unwrap();
+    let forked = in_a_fork(|| {
+        let mut other = loop {
+            set_next_pid(group.id());
+            let other = spawn(helper_command("wait 8").process_group(0));
+            if other.id() == group.id() {
+                break other;
             }
-            assert_eq!(other.wait().unwrap().code(), Some(8), "unharmed");
-        });
-        assert_success(forked);
+        };
+        for process in &processes {
+            let refused = Err(("pidfd_send_signal", Some(libc::EINVAL)));
+            assert_eq!(send(process, libc::SIGKILL), refused, "{process:?}");
+        }
+        assert_eq!(other.wait().unwrap().code(), Some(8), "unharmed");
+    });
+    assert_success(forked);
+    assert_eq!(group.signal_of_member(), None);
+    assert_eq!(group.leader.wait().unwrap().code(), Some(7));
+}
+
+/// Refuses the flag in the current thread and its children, as a kernel that does not know it, and
+/// hides the version of the kernel. Call this only in a subprocess: the crate remembers the version.
+fn emulate_linux_before_6_9() {
+    const PIDFD_SIGNAL_PROCESS_GROUP: u64 = 1 << 2;
+    let flags = 3;
+    let has_flag = SeccompCondition::new(
+        flags,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Eq,
+        PIDFD_SIGNAL_PROCESS_GROUP,
+    );
+    let rule = SeccompRule::new(vec![has_flag.unwrap()]).unwrap();
+    let filter = SeccompFilter::new(
+        [(SEND, vec![rule])].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EINVAL as u32),
+        env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    apply_filter(&program).unwrap();
+    deny(&[libc::SYS_uname], EPERM);
+}
+
+#[test]
+fn before_linux_6_9_it_is_sent_by_number() {
+    in_subprocess(|| {
+        emulate_linux_before_6_9();
+        assert_sent(&[], 0, [Ok(true), Ok(true), Ok(false)]);
+        let mut group = Group::new();
+        for process in &open_by_all(group.id()) {
+            assert_eq!(send(process, 1_000), Err(("kill", Some(libc::EINVAL))));
+        }
         assert_eq!(group.signal_of_member(), None);
-        assert_eq!(group.leader.wait().unwrap().code(), Some(7));
     });
 }
