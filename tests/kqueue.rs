@@ -8,21 +8,20 @@ mod common;
 mod runtimes;
 
 use common::{
-    Controller, Grandchild, LONG, SHORT, add_quirk, emulates, helper, helper_command,
-    in_subprocess, waiter_as_other_user,
+    Controller, Grandchild, LONG, SHORT, add_quirk, assert_success, emulates, helper,
+    helper_command, in_a_fork, in_subprocess, waiter_as_other_user,
 };
 use futures_lite::future::poll_once;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::resource::{Resource, getrlimit, setrlimit},
-    sys::wait::waitpid,
-    unistd::{ForkResult, fork},
 };
 use procwait::{Backend, ChildExt as _, CommandExt as _, Process, WaitSet, wait_pid};
 use runtimes::AsyncRuntime;
 use std::{
     fs::File,
     io::Read as _,
+    mem,
     os::fd::{AsRawFd as _, BorrowedFd},
     thread,
     time::{Duration, Instant},
@@ -314,34 +313,26 @@ fn forked_child_polls() {
     in_subprocess(|| {
         let mut child = helper("wait 7");
         let pid = child.id();
-        let process = Process::open(pid).unwrap();
+        let mut opened = Some(Process::open(pid).unwrap());
         let mut set = WaitSet::new();
         set.insert(pid).unwrap();
-        let raw_fd = process.as_event_fd().unwrap().as_raw_fd();
-        // SAFETY: the subprocess runs only this test, so no other thread can hold a lock.
-        match unsafe { fork() }.unwrap() {
-            ForkResult::Parent { child } => {
-                let status = waitpid(child, None).unwrap();
-                assert!(
-                    matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)),
-                    "{status:?}"
-                );
-            }
-            ForkResult::Child => {
-                // SAFETY: the emulated kqueue is inherited, and the crate does not close it in a
-                // forked child.
-                unsafe { nix::libc::close(raw_fd) };
-                let file = File::open("/dev/null").unwrap();
-                assert_eq!(file.as_raw_fd(), raw_fd);
-                assert!(process.as_event_fd().is_none());
-                assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
-                assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
-                assert_eq!(process.backend(), Backend::Polling);
-                drop((process, set));
-                assert_eq!((&file).read(&mut [0]).unwrap(), 0, "the file was closed");
-                std::process::exit(0);
-            }
-        }
+        let raw_fd = opened.as_ref().unwrap().as_event_fd().unwrap().as_raw_fd();
+        let forked = in_a_fork(|| {
+            let process = opened.take().unwrap();
+            // SAFETY: the emulated kqueue is inherited, and the crate does not close it in a
+            // forked child.
+            unsafe { nix::libc::close(raw_fd) };
+            let file = File::open("/dev/null").unwrap();
+            assert_eq!(file.as_raw_fd(), raw_fd);
+            assert!(process.as_event_fd().is_none());
+            assert_eq!(process.wait_timeout(SHORT).unwrap(), None);
+            assert_eq!(set.wait(Some(SHORT)).unwrap(), None);
+            assert_eq!(process.backend(), Backend::Polling);
+            drop((process, mem::take(&mut set)));
+            assert_eq!((&file).read(&mut [0]).unwrap(), 0, "the file was closed");
+        });
+        assert_success(forked);
+        let process = opened.unwrap();
         drop(child.stdin.take());
         assert_eq!(process.wait().unwrap().code(), Some(7));
         assert_eq!(set.wait(None).unwrap().unwrap().1.code(), Some(7));
