@@ -20,8 +20,9 @@ pub(crate) fn refuse_group(pid: Pid) -> Result<(), Error> {
     Err(Error::os("kill", pid, refusal))
 }
 
-/// Whether the process with this pid leads a process group. The BSDs and macOS do not find zombies
-/// (sys/kern/kern_prot.c, sys_getpgid; bsd/kern/kern_prot.c, getpgid).
+/// Whether the process with this pid leads a process group. False for zombies where `getpgid` does
+/// not find them: on FreeBSD (sys/kern/kern_prot.c, sys_getpgid) and macOS (XNU,
+/// bsd/kern/kern_prot.c, getpgid).
 pub(crate) fn leads_group(pid: Pid) -> Result<bool, Error> {
     match process_group(pid) {
         Ok(group) => Ok(group == pid.get()),
