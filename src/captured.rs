@@ -1,15 +1,15 @@
-//! `Captured`: the output of a child, read while waiting for its exit.
+//! `Captured`: the output of a child, and its input.
 
-use crate::{
-    backoff::{Attempt, Backoff},
-    deadline::Deadline,
-    open_process::OpenProcess,
-    sys::{Handle, OutputBuffer, ProcessHandle as _, Streams},
+use crate::sys::{InputBuffer, OutputBuffer, Streams};
+use std::{
+    io,
+    process::{Child, ExitStatus},
+    time::Instant,
 };
-use std::{io, process::Child};
 
 /// The output of a child, as read by
-/// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout).
+/// [`ChildExt::output_timeout`](crate::ChildExt::output_timeout) and the like, and its
+/// [`input`](Captured::input).
 ///
 /// Use one per child: each call appends to it. You can take bytes out between calls.
 #[derive(Debug, Default)]
@@ -19,9 +19,20 @@ pub struct Captured {
     pub stdout: Vec<u8>,
     /// From standard error.
     pub stderr: Vec<u8>,
+    input: InputBuffer,
     limit: Option<usize>,
+    /// The child, once it was reaped. std does not know the status of a child that was reaped elsewhere.
+    reaped: Option<Reaped>,
     /// The bytes of stdout and stderr that were discarded.
     discarded: [u64; 2],
+}
+
+/// A child that has been reaped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reaped {
+    pub(crate) pid: u32,
+    pub(crate) status: ExitStatus,
+    pub(crate) at: Instant,
 }
 
 impl Captured {
@@ -56,7 +67,50 @@ impl Captured {
         self.discarded.iter().sum()
     }
 
-    pub(crate) fn streams<'a>(&'a mut self, child: &'a mut Child) -> Streams<'a> {
+    /// What to write to the child's standard input, which is then closed. It is written while the
+    /// output is read, so that neither blocks the other. Without input, standard input is closed at
+    /// once. This replaces the input that was set before.
+    ///
+    /// The child's standard input must be a pipe ([`Stdio::piped`](std::process::Stdio::piped)).
+    /// [`CommandExt::output_timeout_with`](crate::CommandExt::output_timeout_with) sees to that.
+    ///
+    /// If the child exits or closes its standard input before it has read everything, that is not
+    /// an error: see [`unwritten`](Captured::unwritten).
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use procwait::{Captured, CommandExt as _};
+    /// use std::{process::Command, time::Duration};
+    ///
+    /// let mut captured = Captured::default().input("b\na\n");
+    /// Command::new("sort").output_timeout_with(&mut captured, Duration::from_secs(10))?;
+    /// assert_eq!(captured.stdout, b"a\nb\n");
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn input(self, bytes: impl Into<Vec<u8>>) -> Captured {
+        Captured {
+            input: InputBuffer::new(bytes.into()),
+            ..self
+        }
+    }
+
+    /// What of the input has not been written: not yet, or never, if the child has exited or closed
+    /// its standard input. The child may not have read all that was written.
+    ///
+    /// On Windows, a write of up to 64 KiB of this can be under way between calls. It ends when you
+    /// replace the [`input`](Captured::input) or drop the `Captured`, or if the thread that made the
+    /// last call exits; then the next call fails, as it is not known how much was written.
+    pub fn unwritten(&self) -> &[u8] {
+        self.input.unwritten()
+    }
+
+    /// Also returns where to keep what becomes of the child.
+    pub(crate) fn streams<'a>(
+        &'a mut self,
+        child: &'a mut Child,
+    ) -> io::Result<(Streams<'a>, &'a mut Option<Reaped>)> {
         let limit = self.limit.unwrap_or(usize::MAX);
         let [stdout_discarded, stderr_discarded] = &mut self.discarded;
         let buffer = |bytes, discarded| OutputBuffer {
@@ -66,49 +120,7 @@ impl Captured {
         };
         let stdout = buffer(&mut self.stdout, stdout_discarded);
         let stderr = buffer(&mut self.stderr, stderr_discarded);
-        Streams::new(child, [stdout, stderr])
-    }
-}
-
-/// Reads until the child has exited (true), or until the deadline.
-///
-/// The child's writes were complete when it exited, so the streams then hold all its output. This
-/// does not wait for other processes that may write more.
-pub(crate) fn read_until_exit(
-    child: &mut Child,
-    process: &OpenProcess,
-    captured: &mut Captured,
-    deadline: Deadline,
-) -> io::Result<bool> {
-    let mut streams = captured.streams(child);
-    let has_exited = wait_and_read(process, &mut streams, deadline)?;
-    streams.drain(has_exited, deadline)?;
-    Ok(has_exited)
-}
-
-fn wait_and_read(
-    process: &OpenProcess,
-    streams: &mut Streams<'_>,
-    deadline: Deadline,
-) -> io::Result<bool> {
-    let mut backoff = Backoff::default();
-    loop {
-        let event = process.as_event().filter(|_| streams.can_poll());
-        let next_check = if event.is_some() {
-            Handle::recheck_interval()
-        } else {
-            Some(backoff.remaining())
-        };
-        let read_until = next_check.map_or(deadline, |delay| deadline.capped(delay));
-        let has_event = streams.read(event, read_until)?;
-        let is_over = deadline.has_passed();
-        let attempt =
-            backoff.attempt(has_event || is_over, || process.wait_until(Deadline::Now))?;
-        if let Attempt::Done(_) = attempt {
-            return Ok(true);
-        }
-        if is_over {
-            return Ok(false);
-        }
+        let streams = Streams::new(child, &mut self.input, [stdout, stderr])?;
+        Ok((streams, &mut self.reaped))
     }
 }

@@ -46,6 +46,14 @@ impl Exit {
         Exit(Status::Known(status))
     }
 
+    pub(crate) fn from_status(status: ExitStatus) -> Exit {
+        #[cfg(unix)]
+        let status = status.into_raw();
+        #[cfg(windows)]
+        let status = status.code().map_or(0, |code| code as u32);
+        Exit::from_raw(status)
+    }
+
     #[cfg(unix)]
     #[allow(dead_code)] // Only Linux reports that.
     pub(crate) fn killed_by(signal: i32) -> Exit {

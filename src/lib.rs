@@ -25,15 +25,21 @@
 //! | a pid | signal the process and all in its process group | [`Process::send_signal_to_group`](Process#method.send_signal_to_group) |
 //! | a [`Child`] | wait with a timeout | [`ChildExt::wait_timeout`] |
 //! | a [`Child`] | read its output while you wait, with a timeout | [`ChildExt::output_timeout`] |
+//! | a [`Child`] | follow its output | [`ChildExt::read_timeout`] |
+//! | a [`Child`] | read what others write to its pipes after its exit | [`ChildExt::read_to_end_timeout`] |
+//! | a [`Child`] | wait for it, kill it or signal it from another thread | [`ChildExt::process`] |
+//! | a [`Child`] | ask it to exit, and kill it if it does not | [`ChildExt::stop`](ChildExt#tymethod.stop) |
 //! | a [`Command`] | collect its output, and kill it on timeout | [`CommandExt::output_timeout`] |
+//! | a [`Command`] | the same with input, or a limit on the output | [`CommandExt::output_timeout_with`], [`Captured::input`] |
 //! | many pids, or many [`Process`]es | get each exit as it happens | [`WaitSet`] |
 //! | a set that changes | wait in one thread, and insert from others | [`WaitSet::waker`] |
 //! | many pids | wait for the first of them to exit, or for all | [`wait_any`], [`wait_all`] |
 //! | an async runtime | await a process | [`Process::wait_on_tokio`], [`Process::wait_on_async_io`] |
 //! | an async runtime | await the next exit of many | [`WaitSet::wait_on_tokio`], [`WaitSet::wait_on_async_io`] |
+//! | an async runtime | await the output of a [`Child`] | [`ChildExt::output_on_tokio`], [`ChildExt::output_on_async_io`] |
 //!
-//! `wait_on_tokio` and `wait_on_async_io` need the features `tokio` and `async-io`. async-io
-//! (used by smol and async-std) works with any executor.
+//! The methods for async runtimes need the features `tokio` and `async-io`. async-io (used by smol
+//! and async-std) works with any executor.
 //!
 //! # What counts as exited
 //!
@@ -82,7 +88,7 @@
 //!
 //! A sandbox may refuse any system call, but must not kill the program for it: a filter that
 //! does must allow what the crate tries first, on Linux `pidfd_open`, `epoll_pwait2`,
-//! `preadv2` and `pidfd_send_signal`.
+//! `preadv2`, `pwritev2` and `pidfd_send_signal`.
 //!
 //! After `fork`, the child can use its copy of a [`Process`] (see there), but should drop
 //! its copy of a [`WaitSet`]. Its copy of a [`SetWaker`] does nothing.
@@ -91,11 +97,11 @@
 //! [`Command`]: std::process::Command
 #![cfg_attr(
     not(feature = "tokio"),
-    doc = "[`Process::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_tokio\n[`WaitSet::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.WaitSet.html#method.wait_on_tokio"
+    doc = "[`Process::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_tokio\n[`WaitSet::wait_on_tokio`]: https://docs.rs/procwait/latest/procwait/struct.WaitSet.html#method.wait_on_tokio\n[`ChildExt::output_on_tokio`]: https://docs.rs/procwait/latest/procwait/trait.ChildExt.html#tymethod.output_on_tokio"
 )]
 #![cfg_attr(
     not(feature = "async-io"),
-    doc = "[`Process::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_async_io\n[`WaitSet::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.WaitSet.html#method.wait_on_async_io"
+    doc = "[`Process::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_async_io\n[`WaitSet::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.WaitSet.html#method.wait_on_async_io\n[`ChildExt::output_on_async_io`]: https://docs.rs/procwait/latest/procwait/trait.ChildExt.html#tymethod.output_on_async_io"
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -107,6 +113,7 @@ mod backend;
 mod backoff;
 mod captured;
 mod child;
+mod child_process;
 mod command;
 mod deadline;
 mod error;
@@ -120,6 +127,7 @@ mod set;
 mod signal;
 #[allow(unsafe_code)]
 mod sys;
+mod transfer;
 
 // Last, so that the docs of `Process` do not begin with its methods.
 #[cfg(any(feature = "tokio", feature = "async-io"))]
@@ -129,8 +137,8 @@ pub use crate::{
     all::{WaitAll, wait_all, wait_any},
     backend::Backend,
     captured::Captured,
-    child::ChildExt,
-    command::{CommandExt, TimedOutput},
+    child::{ChildExt, Progress},
+    command::{CommandExt, TimedOutput, TimedStatus},
     error::Error,
     exit::Exit,
     process::{Process, wait_pid},

@@ -97,6 +97,14 @@ impl OpenProcess {
         })
     }
 
+    /// A process that has exited and been reaped.
+    pub(crate) fn exited(pid: Pid, exit: Exit) -> OpenProcess {
+        OpenProcess {
+            exit: exit.into(),
+            ..OpenProcess::new(pid, None, false)
+        }
+    }
+
     pub(crate) fn backend(&self) -> Backend {
         let watched_by = self.active_handle().and(Handle::BACKEND);
         watched_by.unwrap_or(Backend::Polling)

@@ -5,12 +5,14 @@ use crate::{
     deadline::Deadline,
     open_process::OpenProcess,
     pid::Pid,
-    sys::{KILL, ProcessHandle as _, SetMember as _, Signal, is_no_such_process, signal_pid},
+    sys::{
+        Handle, KILL, ProcessHandle as _, SetMember as _, Signal, is_no_such_process, signal_pid,
+    },
 };
 #[cfg(unix)]
 use crate::{
     Exit,
-    sys::{Handle, leads_group, refuse_group, signal_group_of},
+    sys::{leads_group, refuse_group, signal_group_of},
 };
 #[cfg(unix)]
 use std::time::Duration;
@@ -139,10 +141,10 @@ impl Process {
     /// ```
     #[cfg(unix)]
     pub fn stop(&self, grace: Duration) -> Result<Option<Exit>, Error> {
-        use rustix::process::Signal;
+        use crate::sys::{CONT, TERM};
         let deadline = Deadline::after(grace);
-        if self.send_signal(Signal::TERM.as_raw())? {
-            self.send_signal(Signal::CONT.as_raw())?;
+        if self.send_signal(TERM)? {
+            self.send_signal(CONT)?;
             if self.shared.wait_until(deadline)?.is_none() {
                 self.kill()?;
             }
@@ -193,7 +195,7 @@ impl OpenProcess {
                 _ => !is_leader,
             };
             if is_final {
-                return Err(Error::os(Handle::GROUP_CALL, self.pid, error));
+                return Err(Error::os(Handle::SIGNAL_CALL, self.pid, error));
             }
         }
         signal_group_of(self.pid, signal, || self.leads_group())
@@ -260,6 +262,11 @@ fn send(
         match attempt {
             Ok(()) => return Ok(true),
             Err(error) if is_no_such_process(&error) => return Ok(false),
+            // The signal is invalid; or this is another pid namespace than that of the process, and
+            // here its pid means another one (kernel/signal.c, access_pidfd_pidns).
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(Error::os(Handle::SIGNAL_CALL, pid, error));
+            }
             Err(_) => {}
         }
     }

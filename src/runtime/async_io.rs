@@ -1,8 +1,15 @@
 //! Awaiting on async-io, the reactor of smol and async-std, which works with any executor.
 
-use crate::{Error, Exit, Process, WaitSet, sys::AsyncIoRegistration};
+use crate::{
+    Captured, Error, Exit, Process, WaitSet, deadline::Deadline, sys::AsyncIoRegistration,
+    transfer::Transfer,
+};
 use async_io::Timer;
-use std::sync::Mutex;
+use std::{
+    io,
+    process::{Child, ExitStatus},
+    sync::Mutex,
+};
 
 impl Process {
     /// Waits until the process has exited, without blocking the thread.
@@ -106,4 +113,10 @@ impl WaitSet {
     pub async fn wait_on_async_io(&mut self) -> Result<Option<(u32, Exit)>, Error> {
         super::wait::<AsyncIoRegistration, _, _>(&Mutex::new(self), Timer::after).await
     }
+}
+
+/// See [`ChildExt::output_on_async_io`](crate::ChildExt::output_on_async_io).
+pub(crate) async fn output(child: &mut Child, captured: &mut Captured) -> io::Result<ExitStatus> {
+    let transfer = Mutex::new(Transfer::new(child, captured, Deadline::Never)?);
+    super::wait::<AsyncIoRegistration, _, _>(&transfer, Timer::after).await
 }

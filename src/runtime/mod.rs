@@ -1,9 +1,15 @@
-//! Awaiting a process or a set, on any runtime.
+//! Awaiting a process, a set or a child's output, on any runtime.
 
 #[cfg(feature = "async-io")]
 mod async_io;
+mod output;
 #[cfg(feature = "tokio")]
 mod tokio;
+
+#[cfg(feature = "async-io")]
+pub(crate) use async_io::output as output_on_async_io;
+#[cfg(feature = "tokio")]
+pub(crate) use tokio::output as output_on_tokio;
 
 use crate::{
     Error, Exit, WaitSet,
@@ -11,11 +17,11 @@ use crate::{
     deadline::Deadline,
     lock::lock,
     open_process::OpenProcess,
-    sys::{Handle, ProcessHandle as _, Registration},
+    sys::{BorrowedEvent, Handle, Interest, ProcessHandle as _, Registration},
 };
 use std::{
     future::{Future, poll_fn},
-    io,
+    io, mem,
     pin::pin,
     sync::Mutex,
     task::Poll,
@@ -26,20 +32,34 @@ use std::{
 /// particular, restarting one does not reset the backoff of what is polled.
 trait Awaitable {
     type Output;
+    type Error;
 
     /// Checks, if that keeps polling within its share of the time, and does not wait. `has_event`:
-    /// whether the runtime has just reported the event.
-    fn check(&self, has_event: bool) -> Result<Option<Self::Output>, Error>;
+    /// whether the runtime has just reported an event.
+    fn check(&self, has_event: bool) -> Result<Option<Self::Output>, Self::Error>;
+
+    /// Whether the last check has left something to do, so that the next one is due at once.
+    fn has_more(&self) -> bool {
+        false
+    }
 
     /// When to check again, if there is no event before that.
     fn time_until_check(&self) -> Option<Duration>;
 
-    /// `None` if it has no event.
-    fn register<R: Registration>(&self) -> Option<io::Result<R>>;
+    /// Registers all events that it waits for.
+    fn register<R: Registration>(&self) -> Registrations<R>;
+}
+
+type Registrations<R> = [Option<io::Result<R>>; 4];
+
+fn register_one<R: Registration>(event: Option<BorrowedEvent<'_>>) -> Registrations<R> {
+    let registered = event.map(|event| R::new(event, Interest::Readable));
+    [registered, None, None, None]
 }
 
 impl Awaitable for OpenProcess {
     type Output = Exit;
+    type Error = Error;
 
     fn check(&self, has_event: bool) -> Result<Option<Exit>, Error> {
         match self.polling() {
@@ -59,14 +79,15 @@ impl Awaitable for OpenProcess {
         }
     }
 
-    fn register<R: Registration>(&self) -> Option<io::Result<R>> {
-        self.as_event().map(R::new)
+    fn register<R: Registration>(&self) -> Registrations<R> {
+        register_one(self.as_event())
     }
 }
 
 /// In a mutex, as a future that moves to another runtime is made anew, and borrows the set again.
 impl Awaitable for Mutex<&mut WaitSet> {
     type Output = Option<(u32, Exit)>;
+    type Error = Error;
 
     fn check(&self, _: bool) -> Result<Option<Self::Output>, Error> {
         lock(self).poll()
@@ -76,8 +97,8 @@ impl Awaitable for Mutex<&mut WaitSet> {
         lock(self).time_until_check()
     }
 
-    fn register<R: Registration>(&self) -> Option<io::Result<R>> {
-        lock(self).as_event().map(R::new)
+    fn register<R: Registration>(&self) -> Registrations<R> {
+        register_one(lock(self).as_event())
     }
 }
 
@@ -85,7 +106,7 @@ impl Awaitable for Mutex<&mut WaitSet> {
 async fn wait<R: Registration, S: Future, A: Awaitable>(
     awaitable: &A,
     sleep: fn(Duration) -> S,
-) -> Result<A::Output, Error> {
+) -> Result<A::Output, A::Error> {
     // While there is an event, and the runtime does not register it.
     let mut backoff = Backoff::default();
     let mut has_event = false;
@@ -93,36 +114,55 @@ async fn wait<R: Registration, S: Future, A: Awaitable>(
         if let Some(output) = backoff.run_timed(|| awaitable.check(has_event))? {
             return Ok(output);
         }
-        let registered = awaitable.register::<R>();
-        if let (Some(Ok(_)), false) = (&registered, R::REPORTS_PAST_EVENTS) {
+        has_event = false;
+        if awaitable.has_more() {
+            yield_now().await;
+            continue;
+        }
+        let registrations = awaitable.register::<R>();
+        let is_failed = |registered: &Option<io::Result<R>>| matches!(registered, Some(Err(_)));
+        let has_failed = registrations.iter().any(is_failed);
+        let registrations = registrations.map(|registered| registered?.ok());
+        let has_events = registrations.iter().any(Option::is_some);
+        if has_events && !R::REPORTS_PAST_EVENTS {
             if let Some(output) = awaitable.check(false)? {
                 return Ok(output);
             }
+            if awaitable.has_more() {
+                continue;
+            }
         }
-        let delay = awaitable.time_until_check();
-        let without_event = match registered {
-            Some(Ok(registration)) => match event(registration, delay.map(sleep)).await {
-                Ok(is_event) => {
-                    has_event = is_event;
-                    continue;
-                }
-                // The runtime is shutting down, which ends all its timers, and so this wait.
-                Err(_) => backoff.remaining(),
-            },
-            Some(Err(_)) => backoff.remaining().min(delay.unwrap_or(Duration::MAX)),
-            None => delay.unwrap_or_else(|| backoff.remaining()),
-        };
-        sleep(without_event).await;
-        has_event = false;
+        let mut delay = awaitable.time_until_check();
+        if has_failed || !has_events && delay.is_none() {
+            delay = delay.into_iter().chain([backoff.remaining()]).min();
+        }
+        match event(registrations, delay.map(sleep)).await {
+            Ok(is_event) => has_event = is_event,
+            // The runtime is shutting down, which ends all its timers, and so this wait.
+            Err(_) => {
+                sleep(backoff.remaining()).await;
+            }
+        }
     }
 }
 
-/// Waits for the event (true), or for the time of the next check.
-async fn event(registration: impl Registration, check: Option<impl Future>) -> io::Result<bool> {
-    let (mut ready, mut check) = (pin!(registration.ready()), pin!(check));
+/// Waits for an event (true), or for the time of the next check.
+async fn event<R: Registration>(
+    registrations: [Option<R>; 4],
+    check: Option<impl Future>,
+) -> io::Result<bool> {
+    let ready = registrations.each_ref();
+    let [first, second, third, fourth] = ready.map(|event| event.as_ref().map(R::ready));
+    let mut ready = [pin!(first), pin!(second), pin!(third), pin!(fourth)];
+    let mut check = pin!(check);
     poll_fn(|context| {
-        if let Poll::Ready(ready) = ready.as_mut().poll(context) {
-            return Poll::Ready(ready.map(|()| true));
+        for ready in ready
+            .iter_mut()
+            .flat_map(|ready| ready.as_mut().as_pin_mut())
+        {
+            if let Poll::Ready(ready) = ready.poll(context) {
+                return Poll::Ready(ready.map(|()| true));
+            }
         }
         match check.as_mut().as_pin_mut() {
             Some(check) => check.poll(context).map(|_| Ok(false)),
@@ -132,10 +172,23 @@ async fn event(registration: impl Registration, check: Option<impl Future>) -> i
     .await
 }
 
+/// Lets other tasks run.
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|context| {
+        if mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::{Process, sys::BorrowedEvent};
+    use crate::Process;
     use std::{
         cell::RefCell,
         collections::VecDeque,
@@ -163,7 +216,7 @@ mod tests {
     impl Registration for Scripted {
         const REPORTS_PAST_EVENTS: bool = false;
 
-        fn new(_: BorrowedEvent<'_>) -> io::Result<Scripted> {
+        fn new(_: BorrowedEvent<'_>, _: Interest) -> io::Result<Scripted> {
             next_step();
             Ok(Scripted)
         }

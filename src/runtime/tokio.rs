@@ -1,15 +1,18 @@
 //! Awaiting on tokio.
 
 use crate::{
-    Error, Exit, Process, WaitSet,
+    Captured, Error, Exit, Process, WaitSet,
     deadline::{Deadline, sleep_until},
     lock::lock,
     sys::TokioRegistration,
+    transfer::Transfer,
 };
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
+    io,
     pin::pin,
+    process::{Child, ExitStatus},
     sync::{
         Arc, Mutex,
         mpsc::{self, RecvTimeoutError},
@@ -125,6 +128,12 @@ impl WaitSet {
         let set = Mutex::new(self);
         in_current_runtime(|| super::wait::<TokioRegistration, _, _>(&set, sleep)).await
     }
+}
+
+/// See [`ChildExt::output_on_tokio`](crate::ChildExt::output_on_tokio).
+pub(crate) async fn output(child: &mut Child, captured: &mut Captured) -> io::Result<ExitStatus> {
+    let transfer = Mutex::new(Transfer::new(child, captured, Deadline::Never)?);
+    in_current_runtime(|| super::wait::<TokioRegistration, _, _>(&transfer, sleep)).await
 }
 
 /// Runs the future that `start` makes, and starts it anew whenever another runtime polls it.

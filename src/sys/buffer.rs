@@ -1,5 +1,8 @@
-//! Where the output of a child goes: into a vector up to a limit, beyond which it is discarded.
+//! The bytes of a child's streams: its input, and its output up to a limit, beyond which it is
+//! discarded.
 
+#[cfg(windows)]
+use super::windows::PendingWrite;
 use std::io;
 #[cfg(unix)]
 use std::{mem::MaybeUninit, slice};
@@ -15,6 +18,52 @@ pub(crate) struct OutputBuffer<'a> {
 
 /// The most that is read at once.
 pub(crate) const MAX_READ: usize = 64 * 1024;
+
+/// What is to be written to the standard input of a child.
+#[derive(Debug, Default)]
+pub(crate) struct InputBuffer {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Whether the child has had a pipe for it.
+    has_had_pipe: bool,
+    /// A write that the system has not completed when a call returned.
+    #[cfg(windows)]
+    pub(super) pending: Option<PendingWrite>,
+}
+
+impl InputBuffer {
+    pub(crate) fn new(bytes: Vec<u8>) -> InputBuffer {
+        InputBuffer {
+            bytes,
+            ..InputBuffer::default()
+        }
+    }
+
+    pub(crate) fn unwritten(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+
+    pub(super) fn advance(&mut self, written: usize) {
+        assert!(written <= self.unwritten().len());
+        self.written += written;
+    }
+
+    /// An error if there is input, and the child has never had a pipe for it.
+    pub(super) fn require_pipe(&mut self, has_pipe: bool) -> io::Result<()> {
+        self.has_had_pipe |= has_pipe;
+        if self.has_had_pipe || self.unwritten().is_empty() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the child's standard input is not a pipe, so the input cannot be written",
+        ))
+    }
+}
 
 impl OutputBuffer<'_> {
     /// How many more bytes are kept.

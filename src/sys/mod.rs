@@ -9,8 +9,11 @@
 //! - `Poller` and `Member`: many processes, watched together. See [`SetPoller`], [`SetMember`],
 //!   [`WakeEvent`].
 //! - `Probe`: one process, polled. See [`ProcessProbe`].
-//! - `Stream`: one output of a child, see [`Streams`]; and `Streams::read(event, deadline)`, which
-//!   reads until the event, or until it may have happened (true), or until the deadline (false).
+//! - `Input` and `Stream`: the input and one output of a child, see [`Streams`]; and
+//!   `Streams::round(event, timeout)`, which waits until one is ready, or until the event, and
+//!   transfers what it can. It returns whether the event has happened, or may have.
+//!   `Streams::events`: what an async runtime can wait for instead. `Streams::time_until_retry`:
+//!   when to try again what no event reports as ready.
 //! - `TokioRegistration`, `AsyncIoRegistration`: an event in a runtime. See [`Registration`].
 //! - `BorrowedEvent`: what a `Handle` or `Poller` lends to event loops, a borrowed descriptor or
 //!   handle.
@@ -20,6 +23,8 @@
 //!   `try_wait_unless_reused(child)`: the same if no child was found under the pid. It reaps no
 //!   other child that reuses the pid, as far as the OS can tell. Unless std has the status already,
 //!   it returns `reaped_elsewhere()`.
+//! - `is_pid_in_use(pid)`: whether a process has the pid, or may have it, where a child that is
+//!   reaped loses it.
 //! - `is_no_such_process(error)`, `is_fd_exhausted(error)`: what an error means.
 //! - `Signal`, and `KILL`. `signal_pid(pid, signal, has_exited)` sends one to a process that the
 //!   OS knows only by its pid, after the latest possible check (`false`: it has exited).
@@ -32,12 +37,12 @@ mod buffer;
 mod member_handle;
 mod ready;
 mod streams;
-pub(crate) use buffer::{MAX_READ, OutputBuffer};
+pub(crate) use buffer::{InputBuffer, MAX_READ, OutputBuffer};
 #[allow(unused_imports)] // On kqueue and without events, no member has a handle.
 pub(crate) use member_handle::MemberHandle;
 pub(crate) use member_handle::OwnsHandle;
 pub(crate) use ready::{Ready, ReadyQueue, Token};
-pub(crate) use streams::Streams;
+pub(crate) use streams::{Drained, Interest, Streams};
 
 #[cfg(unix)]
 #[allow(dead_code)] // No system needs all of it.
@@ -106,9 +111,8 @@ pub(crate) trait ProcessHandle: Debug + Sized {
     const OPEN_CALL: &str;
     /// The system call of `wait`, for errors.
     const WAIT_CALL: &str;
-    /// The system call of `signal_group`, for errors.
-    #[cfg(unix)]
-    const GROUP_CALL: &str = "kill";
+    /// The system call of `signal` and `signal_group`, for errors.
+    const SIGNAL_CALL: &str = "kill";
 
     /// How often to check a process that is watched, where the OS can miss exits.
     fn recheck_interval() -> Option<Duration> {
@@ -365,7 +369,7 @@ pub(crate) trait Registration: Sized + Send + Sync {
     /// Whether an event that happened before the registration is reported as well.
     const REPORTS_PAST_EVENTS: bool;
 
-    fn new(event: BorrowedEvent<'_>) -> io::Result<Self>;
+    fn new(event: BorrowedEvent<'_>, interest: Interest) -> io::Result<Self>;
 
     /// Completes with the first event, which can be spurious. An error if the runtime is gone.
     fn ready(&self) -> impl std::future::Future<Output = io::Result<()>> + Send;

@@ -38,7 +38,7 @@ impl ProcessHandle for Handle {
     const BACKEND: Option<Backend> = Some(Backend::PidFd);
     const OPEN_CALL: &str = "pidfd_open";
     const WAIT_CALL: &str = "ppoll";
-    const GROUP_CALL: &str = "pidfd_send_signal";
+    const SIGNAL_CALL: &str = "pidfd_send_signal";
 
     fn open(pid: Pid) -> io::Result<Handle> {
         let pidfd = above_standard_streams(pidfd_open(pid)?)?.into();

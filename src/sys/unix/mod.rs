@@ -13,8 +13,8 @@ mod reader;
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 mod runtime;
 pub(crate) mod signal;
+mod writer;
 
-pub(super) use pipes::Stream;
 #[cfg(feature = "async-io")]
 pub(crate) use runtime::AsyncIoRegistration;
 #[cfg(feature = "tokio")]
@@ -22,6 +22,9 @@ pub(crate) use runtime::TokioRegistration;
 pub(crate) use {
     fd::is_fd_exhausted,
     group::{leads_group, refuse_group, signal_group_of},
-    signal::{KILL, Signal, is_no_such_process, reaped_elsewhere, signal_pid},
+    signal::{
+        CONT, KILL, Signal, TERM, is_no_such_process, is_pid_in_use, reaped_elsewhere, signal_pid,
+    },
     std::os::fd::BorrowedFd as BorrowedEvent,
 };
+pub(super) use {pipes::Stream, writer::Input};

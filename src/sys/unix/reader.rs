@@ -2,14 +2,17 @@
 
 use super::poll::revents;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::sys::linux::nonblocking;
+pub(super) use crate::sys::linux::nonblocking;
 use rustix::{
     event::PollFlags,
     fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-    fs::{FileType, fstat, tell},
+    fs::{FileType, OFlags, fstat, tell},
     io::{Errno, ioctl_fionread, retry_on_intr},
 };
-use std::{mem::MaybeUninit, time::Duration};
+use std::{
+    mem::MaybeUninit,
+    time::{Duration, Instant},
+};
 
 /// For a stream that was not polled.
 pub(super) const NOT_POLLED: PollFlags = PollFlags::empty();
@@ -67,20 +70,38 @@ fn is_unix_socket(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// What a stream holds of the output of a child that has exited.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Rest {
     /// At most, as other processes may go on writing forever.
     pub(super) bytes: u64,
-    /// Everything has been read if nothing arrives for this long.
-    pub(super) quiet: Duration,
+    in_flight: Option<InFlight>,
+}
+
+/// Data that has been written, and cannot be read yet.
+#[derive(Debug)]
+struct InFlight {
+    since: Instant,
+    last_arrival: Instant,
+}
+
+impl InFlight {
+    /// The longest time to wait for data in flight, however slowly it arrives.
+    const MAX_WAIT: Duration = Duration::from_secs(3);
+    /// Everything has arrived if nothing does for this long. The child's end of a socket is on this
+    /// machine, so data arrives at once. Lost packets are sent again after 200 ms
+    /// (include/net/tcp.h, TCP_RTO_MIN).
+    const QUIET: Duration = Duration::from_millis(300);
+
+    fn new(since: Instant) -> InFlight {
+        let last_arrival = Instant::now();
+        InFlight {
+            since,
+            last_arrival,
+        }
+    }
 }
 
 impl Rest {
-    /// The longest time to wait for data in flight, however slowly it arrives.
-    pub(super) const MAX_WAIT: Duration = Duration::from_secs(3);
-    /// The child's end of a socket is on this machine, so data arrives at once. Lost packets are
-    /// sent again after 200 ms (include/net/tcp.h, TCP_RTO_MIN).
-    const QUIET: Duration = Duration::from_millis(300);
     /// More than the send and the receive buffer of a TCP connection, which have 4 MiB and up to
     /// 32 MiB on Linux (tcp(7), tcp_wmem and tcp_rmem).
     const MAX_IN_SOCKETS: u64 = 64 * 1024 * 1024;
@@ -89,10 +110,40 @@ impl Rest {
     /// that a pipe holds (pipe(7), pipe-max-size), unless root has made it larger.
     pub(super) const MAX_BUFFERED: u64 = 1024 * 1024;
 
-    pub(super) fn available(fd: BorrowedFd<'_>) -> Rest {
+    /// How many bytes the stream holds, as far as the system tells.
+    pub(super) fn available(fd: BorrowedFd<'_>) -> u64 {
+        ioctl_fionread(fd).unwrap_or(Rest::MAX_BUFFERED)
+    }
+
+    pub(super) fn record(&mut self, read: usize) {
+        self.bytes = self.bytes.saturating_sub(read as u64);
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.last_arrival = Instant::now();
+        }
+    }
+
+    /// How long to wait for data in flight. `None` if there is none any more.
+    pub(super) fn time_until_quiet(&self) -> Option<Duration> {
+        let InFlight {
+            since,
+            last_arrival,
+        } = self.in_flight.as_ref()?;
+        let quiet = InFlight::QUIET.checked_sub(last_arrival.elapsed())?;
+        let remaining = InFlight::MAX_WAIT.checked_sub(since.elapsed())?;
+        Some(quiet.min(remaining))
+    }
+
+    fn of_buffered(fd: BorrowedFd<'_>) -> Rest {
         Rest {
-            bytes: ioctl_fionread(fd).unwrap_or(Rest::MAX_BUFFERED),
-            quiet: Duration::ZERO,
+            bytes: Rest::available(fd),
+            in_flight: None,
+        }
+    }
+
+    fn of_socket(exited_at: Instant) -> Rest {
+        Rest {
+            bytes: Rest::MAX_IN_SOCKETS,
+            in_flight: Some(InFlight::new(exited_at)),
         }
     }
 
@@ -100,21 +151,19 @@ impl Rest {
         let size = fstat(fd).map_or(u64::MAX, |stat| stat.st_size as u64);
         Rest {
             bytes: size.saturating_sub(tell(fd).unwrap_or(0)),
-            quiet: Duration::ZERO,
+            in_flight: None,
         }
     }
 
-    fn of_device(fd: BorrowedFd<'_>) -> Rest {
+    fn of_device(fd: BorrowedFd<'_>, exited_at: Instant) -> Rest {
         let revents = revents_now(fd, PollFlags::IN);
-        let quiet = if revents.is_ok_and(|revents| !revents.contains(PollFlags::NVAL)) {
-            Duration::ZERO
-        } else {
-            // `poll` does not work, and FIONREAD does not count what the line discipline has not
+        let can_poll = revents.is_ok_and(|revents| !revents.contains(PollFlags::NVAL));
+        Rest {
+            bytes: Rest::available(fd).max(Rest::MAX_BUFFERED),
+            // Where `poll` does not work, FIONREAD does not count what the line discipline has not
             // taken yet, which it does soon after the write.
-            Rest::QUIET
-        };
-        let bytes = Rest::available(fd).bytes.max(Rest::MAX_BUFFERED);
-        Rest { bytes, quiet }
+            in_flight: (!can_poll).then(|| InFlight::new(exited_at)),
+        }
     }
 }
 
@@ -122,6 +171,8 @@ impl Rest {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     method: Method,
+    /// Whether `Method::Flag` has had a result that a sandbox does not feign.
+    has_flag_worked: bool,
     /// `None` until it matters. For most pipes it never does.
     kind: Option<Kind>,
 }
@@ -167,33 +218,33 @@ impl Reader {
         buffer: &mut [MaybeUninit<u8>],
         revents: PollFlags,
     ) -> Result<usize, Errno> {
-        let needs_poll = |reader: &Reader| reader.may_block() && revents.is_empty();
-        if needs_poll(self) && !is_readable(fd)? {
-            return Err(Errno::AGAIN);
-        }
         if let Method::Unknown = self.method {
-            let result = nonblocking::preadv2(fd, buffer, nonblocking::NO_FLAG);
-            self.method = if result == Err(Errno::OPNOTSUPP) {
+            self.method = if nonblocking::has_flag_for_pipes() {
                 Method::Flag
             } else {
                 self.without_flag(fd)
             };
-            // A kernel that ignores the flags has read, such as gVisor. But a sandbox can feign
-            // success, with 0.
-            if let Ok(1..) = result {
-                return result;
-            }
         }
         if let Method::Flag = self.method {
-            match nonblocking::preadv2(fd, buffer, nonblocking::NOWAIT) {
-                Err(Errno::OPNOTSUPP) => {
-                    self.method = self.without_flag(fd);
-                    if needs_poll(self) && !is_readable(fd)? {
-                        return Err(Errno::AGAIN);
-                    }
-                }
-                result => return result,
+            let result = nonblocking::preadv2(fd, buffer);
+            let is_plausible = match result {
+                Ok(0) => self.has_flag_worked || is_at_eof(fd, revents),
+                // Only these can be the call's own. (EOPNOTSUPP: see `without_flag`.)
+                Err(error) => !matches!(
+                    error,
+                    Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL
+                ),
+                Ok(_) => true,
+            };
+            if is_plausible {
+                self.has_flag_worked |= result != Ok(0);
+                return result;
             }
+            self.method = self.without_flag(fd);
+        }
+        let is_unpolled = matches!(self.method, Method::None) && revents.is_empty();
+        if is_unpolled && !is_readable(fd)? {
+            return Err(Errno::AGAIN);
         }
         let read = match &self.method {
             Method::Reopened(own) => rustix::io::read(own, buffer),
@@ -203,13 +254,13 @@ impl Reader {
     }
 
     /// Linux before 6.4 refuses `RWF_NOWAIT` for pipes. Later kernels refuse it once a process
-    /// has spliced from the pipe (fs/splice.c, pipe_clear_nowait).
+    /// has spliced from the pipe (fs/splice.c, pipe_clear_nowait). A sandbox can refuse the call, or
+    /// feign success, with 0.
     fn without_flag(&mut self, fd: BorrowedFd<'_>) -> Method {
-        if !nonblocking::CAN_REOPEN {
-            return Method::None;
-        }
         match self.kind(fd) {
-            Kind::Pipe => nonblocking::reopen(fd).map_or(Method::None, Method::Reopened),
+            Kind::Pipe => {
+                nonblocking::reopen(fd, OFlags::RDONLY).map_or(Method::None, Method::Reopened)
+            }
             Kind::File => Method::File,
             _ => Method::None,
         }
@@ -230,15 +281,12 @@ impl Reader {
     }
 
     /// What the stream holds of the output of a child that has exited.
-    pub(super) fn rest(&mut self, fd: BorrowedFd<'_>) -> Rest {
+    pub(super) fn rest(&mut self, fd: BorrowedFd<'_>, exited_at: Instant) -> Rest {
         match self.kind(fd) {
-            Kind::Pipe | Kind::UnixSocket => Rest::available(fd),
-            Kind::OtherSocket => Rest {
-                bytes: Rest::MAX_IN_SOCKETS,
-                quiet: Rest::QUIET,
-            },
+            Kind::Pipe | Kind::UnixSocket => Rest::of_buffered(fd),
+            Kind::OtherSocket => Rest::of_socket(exited_at),
             Kind::File => Rest::of_file(fd),
-            Kind::Device => Rest::of_device(fd),
+            Kind::Device => Rest::of_device(fd, exited_at),
         }
     }
 }
@@ -246,6 +294,14 @@ impl Reader {
 /// Does not wait, so a signal need not interrupt it.
 pub(super) fn revents_now(fd: BorrowedFd<'_>, events: PollFlags) -> Result<PollFlags, Errno> {
     retry_on_intr(|| revents(fd, events, Some(Duration::ZERO)))
+}
+
+/// Whether `poll` reports, or has just reported, that a pipe is at its EOF.
+fn is_at_eof(fd: BorrowedFd<'_>, mut revents: PollFlags) -> bool {
+    if revents.is_empty() {
+        revents = revents_now(fd, PollFlags::IN).unwrap_or(NOT_POLLED);
+    }
+    revents == PollFlags::HUP
 }
 
 pub(super) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
@@ -262,28 +318,29 @@ fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
-/// Other systems have no read that never blocks.
+/// Other systems have no read or write that never blocks.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod nonblocking {
+pub(super) mod nonblocking {
     use rustix::{
         fd::{BorrowedFd, OwnedFd},
+        fs::OFlags,
         io::Errno,
     };
     use std::mem::MaybeUninit;
 
-    pub(super) const CAN_REOPEN: bool = false;
-    pub(super) const NOWAIT: () = ();
-    pub(super) const NO_FLAG: () = ();
+    pub(crate) fn has_flag_for_pipes() -> bool {
+        false
+    }
 
-    pub(super) fn preadv2(
-        _: BorrowedFd<'_>,
-        _: &mut [MaybeUninit<u8>],
-        (): (),
-    ) -> Result<usize, Errno> {
+    pub(crate) fn preadv2(_: BorrowedFd<'_>, _: &mut [MaybeUninit<u8>]) -> Result<usize, Errno> {
         Err(Errno::NOSYS)
     }
 
-    pub(super) fn reopen(_: BorrowedFd<'_>) -> Option<OwnedFd> {
+    pub(crate) fn pwritev2(_: BorrowedFd<'_>, _: &[u8]) -> Result<usize, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(crate) fn reopen(_: BorrowedFd<'_>, _: OFlags) -> Option<OwnedFd> {
         None
     }
 }

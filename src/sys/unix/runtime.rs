@@ -4,7 +4,7 @@
 //! that goes on watching a number after it became another file's. And tokio accepts each number
 //! only once, but two tasks can wait for one process.
 
-use crate::sys::{BorrowedEvent, Registration};
+use crate::sys::{BorrowedEvent, Interest, Registration};
 use std::{io, os::fd::OwnedFd};
 
 /// The reactors use an epoll here, which reports what is readable when it is registered
@@ -16,43 +16,59 @@ const IS_EPOLL: bool = cfg!(all(
 
 #[cfg(feature = "tokio")]
 #[derive(Debug)]
-pub(crate) struct TokioRegistration(tokio::io::unix::AsyncFd<OwnedFd>);
+pub(crate) struct TokioRegistration {
+    fd: tokio::io::unix::AsyncFd<OwnedFd>,
+    interest: Interest,
+}
 
 #[cfg(feature = "tokio")]
 impl Registration for TokioRegistration {
     const REPORTS_PAST_EVENTS: bool = IS_EPOLL;
 
-    fn new(event: BorrowedEvent<'_>) -> io::Result<TokioRegistration> {
-        use tokio::io::{Interest, unix::AsyncFd};
+    fn new(event: BorrowedEvent<'_>, interest: Interest) -> io::Result<TokioRegistration> {
+        use tokio::io::unix::AsyncFd;
         let fd = event.try_clone_to_owned()?;
-        // Only readable: macOS refuses to watch a kqueue for more.
-        //
+        // Only one of the two: macOS refuses to watch a kqueue for more.
+        let only = match interest {
+            Interest::Readable => tokio::io::Interest::READABLE,
+            Interest::Writable => tokio::io::Interest::WRITABLE,
+        };
         // SAFETY: the descriptor is open, the same for as long as it is owned, and owned by
         // the `AsyncFd`, which deregisters it before it is closed.
-        let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-        Ok(TokioRegistration(registered?))
+        let fd = unsafe { AsyncFd::register_with_interest(fd, only) }?;
+        Ok(TokioRegistration { fd, interest })
     }
 
     async fn ready(&self) -> io::Result<()> {
-        self.0.readable().await.map(drop)
+        match self.interest {
+            Interest::Readable => self.fd.readable().await.map(drop),
+            Interest::Writable => self.fd.writable().await.map(drop),
+        }
     }
 }
 
 #[cfg(feature = "async-io")]
 #[derive(Debug)]
-pub(crate) struct AsyncIoRegistration(async_io::Async<OwnedFd>);
+pub(crate) struct AsyncIoRegistration {
+    fd: async_io::Async<OwnedFd>,
+    interest: Interest,
+}
 
 #[cfg(feature = "async-io")]
 impl Registration for AsyncIoRegistration {
     const REPORTS_PAST_EVENTS: bool = IS_EPOLL;
 
-    fn new(event: BorrowedEvent<'_>) -> io::Result<AsyncIoRegistration> {
+    fn new(event: BorrowedEvent<'_>, interest: Interest) -> io::Result<AsyncIoRegistration> {
         // `Async::new` would set O_NONBLOCK, which duplicates share.
-        async_io::Async::new_nonblocking(event.try_clone_to_owned()?).map(AsyncIoRegistration)
+        let fd = async_io::Async::new_nonblocking(event.try_clone_to_owned()?)?;
+        Ok(AsyncIoRegistration { fd, interest })
     }
 
     async fn ready(&self) -> io::Result<()> {
-        self.0.readable().await
+        match self.interest {
+            Interest::Readable => self.fd.readable().await,
+            Interest::Writable => self.fd.writable().await,
+        }
     }
 }
 
@@ -74,13 +90,13 @@ mod tests {
             poll_once(registration.ready()).await.is_some()
         };
         for _ in 0..3 {
-            let registration = R::new(watched.as_fd()).unwrap();
+            let registration = R::new(watched.as_fd(), Interest::Readable).unwrap();
             assert!(!is_ready(&registration).await);
             peer.write_all(b"x").unwrap();
             registration.ready().await.unwrap();
             drop(registration);
             if R::REPORTS_PAST_EVENTS {
-                let registration = R::new(watched.as_fd()).unwrap();
+                let registration = R::new(watched.as_fd(), Interest::Readable).unwrap();
                 registration.ready().await.unwrap();
             }
             watched.read_exact(&mut [0]).unwrap();

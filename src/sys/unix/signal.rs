@@ -1,17 +1,24 @@
 //! Signals by pid.
 
 use crate::{Error, pid::Pid};
-use rustix::io::Errno;
+use rustix::{io::Errno, process::test_kill_process};
 use std::io;
 
 /// Any number that the OS takes for a signal, as rustix's `Signal` does not have all of them.
 pub(crate) type Signal = i32;
 
 pub(crate) const KILL: Signal = rustix::process::Signal::KILL.as_raw();
+pub(crate) const TERM: Signal = rustix::process::Signal::TERM.as_raw();
+pub(crate) const CONT: Signal = rustix::process::Signal::CONT.as_raw();
 
 /// Whether a call on a process failed because there is no such process (any more).
 pub(crate) fn is_no_such_process(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::SRCH)
+}
+
+/// Whether a process, alive or zombie, has this pid, or may have it.
+pub(crate) fn is_pid_in_use(pid: Pid) -> bool {
+    test_kill_process(pid.raw()) != Err(Errno::SRCH)
 }
 
 /// The error that `Child::wait` returns for a child that was reaped elsewhere.

@@ -38,6 +38,7 @@ impl ProcessHandle for Handle {
     const BACKEND: Option<Backend> = Some(Backend::Handle);
     const OPEN_CALL: &str = "OpenProcess";
     const WAIT_CALL: &str = "WaitForSingleObject";
+    const SIGNAL_CALL: &str = "TerminateProcess";
 
     fn open(pid: Pid) -> io::Result<Handle> {
         let handle = match open(pid, PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION) {

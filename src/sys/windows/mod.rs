@@ -1,6 +1,8 @@
 //! Windows.
 
+mod file_type;
 mod handle;
+mod overlapped;
 mod pipes;
 mod poller;
 #[cfg(any(feature = "tokio", feature = "async-io"))]
@@ -8,17 +10,19 @@ mod runtime;
 mod snapshot;
 mod wait;
 mod wake_event;
+mod writer;
 
-pub(super) use self::pipes::Stream;
 #[cfg(feature = "async-io")]
 pub(crate) use self::runtime::HandleRegistration as AsyncIoRegistration;
 #[cfg(feature = "tokio")]
 pub(crate) use self::runtime::HandleRegistration as TokioRegistration;
 pub(crate) use self::{
     handle::{Handle, KILL, Signal, signal_pid},
+    overlapped::PendingWrite,
     poller::{Member, Poller},
     snapshot::{Fingerprint, SNAPSHOT_CALL, snapshot},
 };
+pub(super) use self::{pipes::Stream, writer::Input};
 pub(crate) use std::os::windows::io::BorrowedHandle as BorrowedEvent;
 
 use super::ChildState;
@@ -35,6 +39,11 @@ pub(crate) fn peek_child(_: Pid) -> ChildState {
 
 pub(crate) fn try_wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     child.try_wait()
+}
+
+/// The handle of a `Child` keeps its pid, so no other process has it.
+pub(crate) fn is_pid_in_use(_: Pid) -> bool {
+    false
 }
 
 /// A `Child` has a handle, so this does not happen.

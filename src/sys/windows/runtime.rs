@@ -4,7 +4,7 @@
 use super::wait::{OnSignaled, RegisteredWait};
 use crate::{
     lock::lock,
-    sys::{BorrowedEvent, Registration},
+    sys::{BorrowedEvent, Interest, Registration},
 };
 use std::{
     future::poll_fn,
@@ -35,7 +35,7 @@ impl HandleRegistration {
 impl Registration for HandleRegistration {
     const REPORTS_PAST_EVENTS: bool = true;
 
-    fn new(event: BorrowedEvent<'_>) -> io::Result<HandleRegistration> {
+    fn new(event: BorrowedEvent<'_>, _: Interest) -> io::Result<HandleRegistration> {
         HandleRegistration::of_handle(event)
     }
 
