@@ -270,6 +270,11 @@ fn assert_refused_in_another_pid_namespace() {
         for process in &processes {
             let refused = Err(("pidfd_send_signal", Some(libc::EINVAL)));
             assert_eq!(send(process, libc::SIGKILL), refused, "{process:?}");
+            let error = process.send_signal(libc::SIGKILL).unwrap_err();
+            let Error::Os { source, .. } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(source.raw_os_error(), Some(libc::EINVAL), "{process:?}");
         }
         assert_eq!(other.wait().unwrap().code(), Some(8), "unharmed");
     });

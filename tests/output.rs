@@ -43,7 +43,7 @@ fn output_timeout_reads_both_streams_and_reaps() {
 
 #[test]
 fn streams_that_are_filled_in_turn() {
-    let mut child = piped("alternate 20");
+    let mut child = piped("alternate 20 exit 0");
     let mut captured = Captured::default();
     let status = child.output_timeout(&mut captured, LONG).unwrap().unwrap();
     assert!(status.success());

@@ -53,7 +53,12 @@ mod terminals {
         process::{ioctl_tiocsctty, setsid},
         pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt},
     };
-    use std::os::{fd::BorrowedFd, unix::process::CommandExt as _};
+    use std::{
+        io::Read as _,
+        os::{fd::BorrowedFd, unix::process::CommandExt as _},
+        process::ChildStdin,
+        sync::mpsc::{self, RecvTimeoutError},
+    };
 
     /// Opens the master and the slave of a terminal.
     fn terminal(test: &str) -> Option<(OwnedFd, OwnedFd)> {
@@ -127,6 +132,50 @@ mod terminals {
         killer.join().unwrap();
         child.output_timeout(&mut captured, LONG).unwrap().unwrap();
         assert_eq!([captured.stdout, captured.stderr].concat(), b"x\r\n");
+    }
+
+    /// Poll reports a terminal that has hung up at once, even if it has no room. A write would then wait.
+    #[test]
+    fn full_terminal_that_hung_up_does_not_delay_the_deadline() {
+        let test = "full_terminal_that_hung_up_does_not_delay_the_deadline";
+        let Some((master, slave)) = terminal(test) else {
+            return;
+        };
+        // In raw mode, its line discipline discards nothing. `stty` is the last to have the slave open.
+        let stty = Command::new("stty").arg("raw").stdin(slave).status();
+        if !stty.is_ok_and(|status| status.success()) {
+            return common::skip(test, "stty");
+        }
+        let mut child = common::helper("wait 7");
+        let other_master = master.try_clone().unwrap();
+        let stdin = child.stdin.replace(ChildStdin::from(master));
+        let (returned, has_returned) = mpsc::channel::<()>();
+        // A blocking write ends when the terminal is read, and does not begin while it is open, so that
+        // the test fails instead of hanging.
+        let reader = thread::spawn(move || {
+            if has_returned.recv_timeout(LONG / 4) != Err(RecvTimeoutError::Timeout) {
+                return None;
+            }
+            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+            let mut slave = File::from(ioctl_tiocgptpeer(&other_master, flags).unwrap());
+            assert_ne!(slave.read(&mut [0; 4096]).unwrap(), 0);
+            Some(slave)
+        });
+        let mut captured = Captured::default().input(pattern(b'i', LEN));
+        loop {
+            let unwritten = captured.unwritten().len();
+            let status = child.output_timeout(&mut captured, SHORT).unwrap();
+            assert_eq!(status, None);
+            if captured.unwritten().len() == unwritten {
+                break;
+            }
+        }
+        drop(returned);
+        assert!(reader.join().unwrap().is_none(), "a write has blocked");
+        assert!(!captured.unwritten().is_empty());
+        drop(stdin);
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert_eq!(status.unwrap().code(), Some(7));
     }
 
     #[test]

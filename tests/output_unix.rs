@@ -295,3 +295,62 @@ fn pipe_closed_by_other_code() {
         assert!(captured.stderr.len() <= 1000);
     });
 }
+
+/// The kernel reaps the child, so std never knows its status. Each call reports it again, all the
+/// same, once a call has found it.
+#[test]
+#[allow(unsafe_code)]
+#[cfg(target_os = "linux")]
+fn status_of_a_child_that_the_kernel_has_reaped_is_reported_again() {
+    let test = "status_of_a_child_that_the_kernel_has_reaped_is_reported_again";
+    if !common::has_pidfd() || common::kernel_version() < (6, 15) {
+        return common::skip(test, "Linux 6.15");
+    }
+    in_subprocess(|| {
+        // SAFETY: ignoring a signal runs no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let mut captured = Captured::default();
+        // The status is only known if the child is opened before it has exited.
+        let (mut child, status) = loop {
+            let mut child = spawn(&mut shell("echo out; sleep 0.1; exit 3"));
+            if let Ok(status) = child.output_timeout(&mut captured, LONG) {
+                break (child, status.unwrap());
+            }
+            captured = Captured::default();
+        };
+        assert_eq!(status.code(), Some(3));
+        for timeout in [LONG, Duration::ZERO] {
+            let again = child.output_timeout(&mut captured, timeout).unwrap();
+            assert_eq!(again, Some(status));
+            let again = child.read_timeout(&mut captured, timeout).unwrap();
+            assert_eq!(again, procwait::Progress::Exited(status));
+        }
+        assert!(child.read_to_end_timeout(&mut captured, LONG).unwrap());
+        assert_eq!(captured.stdout, b"out\n");
+
+        // That of another child is not its own.
+        let mut other = spawn(&mut shell("exit 4"));
+        while procwait::wait_pid(other.id(), Some(LONG)).is_ok() {}
+        let error = other.output_timeout(&mut captured, LONG).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+    });
+}
+
+/// As in the docs of `ChildExt`, whose example needs a later Rust.
+#[test]
+#[cfg(target_os = "linux")]
+fn both_streams_through_one_pipe_keep_their_order() {
+    in_subprocess(|| {
+        use rustix::pipe::{PipeFlags, pipe_with};
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut command = shell("for i in 1 2 3; do echo out$i; echo err$i >&2; done");
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        let mut child = spawn(&mut command);
+        drop(command); // It has copies of the writer.
+        child.stdout = Some(reader.into());
+        let mut captured = Captured::default();
+        let status = child.output_timeout(&mut captured, LONG).unwrap();
+        assert!(status.unwrap().success() && child.stdout.is_none());
+        assert_eq!(captured.stdout, b"out1\nerr1\nout2\nerr2\nout3\nerr3\n");
+    });
+}

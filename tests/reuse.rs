@@ -10,7 +10,7 @@ mod own_pids;
 use common::{Grandchild, Helper, LONG, SHORT, emulates, helper, helper_command, skip, spawn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
-use procwait::{Backend, Process, WaitSet, wait_pid};
+use procwait::{Backend, Captured, ChildExt as _, Process, WaitSet, wait_pid};
 use std::{fs, os::unix::process::CommandExt as _, process::Command, time::Duration};
 
 /// Starts a helper with this pid, which also leads a process group.
@@ -565,5 +565,84 @@ fn no_stale_state_after_pid_reuse() {
         );
         drop(new.stdin.take());
         assert_eq!(set.wait(Some(LONG)).unwrap().unwrap().1.code(), Some(8));
+    });
+}
+
+#[test]
+fn child_that_was_reaped_is_never_another_child_with_its_pid() {
+    in_own_pid_namespace(|| {
+        let mut old = helper("wait 7");
+        let status = old.wait().unwrap();
+        let mut new = helper_with_pid(old.id(), "wait 8");
+        old.process().unwrap_err();
+        for grace in [Duration::ZERO, LONG] {
+            assert_eq!(old.stop(grace).unwrap(), status);
+        }
+        let mut captured = Captured::default();
+        for timeout in [Duration::ZERO, LONG] {
+            let progress = old.read_timeout(&mut captured, timeout).unwrap();
+            assert_eq!(progress, procwait::Progress::Exited(status));
+        }
+        assert_eq!(new.try_wait().unwrap(), None, "it was killed");
+        assert_eq!(new.stop(LONG).unwrap().code(), None);
+        assert_eq!(old.stop(LONG).unwrap(), status);
+    });
+}
+
+#[test]
+fn child_that_was_reaped_elsewhere_is_never_a_non_child_with_its_pid() {
+    in_own_pid_namespace(|| {
+        // The parent of the grandchild gets the pid before it.
+        const PID: u32 = 10_000;
+        let mut old = helper_with_pid(PID, "wait 7");
+        drop(old.stdin.take());
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(PID as i32), None).unwrap();
+        let new = loop {
+            set_next_pid(PID - 1);
+            let new = Grandchild::new("ignore-stdin");
+            if new.pid == PID {
+                break new;
+            }
+        };
+        let process = Process::open(PID).unwrap();
+        let is_echild = |error: std::io::Error| error.raw_os_error() == Some(nix::libc::ECHILD);
+        assert!(is_echild(old.process().unwrap_err()));
+        let mut captured = Captured::default();
+        for timeout in [Duration::ZERO, SHORT] {
+            assert!(is_echild(old.stop(timeout).unwrap_err()));
+            assert!(is_echild(
+                old.read_timeout(&mut captured, timeout).unwrap_err()
+            ));
+        }
+        assert_eq!(process.wait_timeout(SHORT).unwrap(), None, "it was killed");
+        process.kill().unwrap();
+        drop(new);
+    });
+}
+
+/// A file is at its end only once the child has exited. The process that has the pid by now does not
+/// exit. (By kqueue, a process cannot be verified to be a child: there, this would time out.)
+#[test]
+#[cfg(not(kqueue_on_linux))]
+fn reading_to_the_end_after_the_pid_was_reused_by_a_non_child() {
+    in_own_pid_namespace(|| {
+        // The parent of the grandchild gets the pid before it.
+        const PID: u32 = 10_000;
+        let empty = fs::File::open("/dev/null").unwrap();
+        let mut old = helper_with_pid(PID, "wait 7");
+        old.stdout = Some(std::os::fd::OwnedFd::from(empty).into());
+        drop(old.stdin.take());
+        assert_eq!(old.wait().unwrap().code(), Some(7));
+        let new = loop {
+            set_next_pid(PID - 1);
+            let new = Grandchild::new("ignore-stdin");
+            if new.pid == PID {
+                break new;
+            }
+        };
+        let mut captured = Captured::default();
+        assert!(old.read_to_end_timeout(&mut captured, LONG / 12).unwrap());
+        assert_eq!(wait_pid(PID, Some(Duration::ZERO)).unwrap(), None);
+        drop(new);
     });
 }

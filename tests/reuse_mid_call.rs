@@ -33,10 +33,14 @@ use nix::{
     unistd::Pid,
 };
 use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
-use procwait::{Captured, ChildExt as _, CommandExt as _, Error, Process, WaitSet};
+use procwait::{Captured, ChildExt as _, CommandExt as _, Error, Exit, Process, WaitSet};
 use std::{
-    fs, mem,
-    os::unix::process::CommandExt as _,
+    fs, io, mem,
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Instant,
 };
@@ -60,6 +64,8 @@ const CALLS: &[i64] = &[
     libc::SYS_getpgid,
     libc::SYS_ioctl,
     libc::SYS_fstat,
+    libc::SYS_preadv2,
+    libc::SYS_pwritev2,
 ];
 
 /// The process that reuses the pid.
@@ -171,11 +177,17 @@ fn at_each_call<T: Send>(
                     pid = Some(call.first_argument as u32);
                 }
                 calls.push(call);
-                let is_opened = calls.len() > if polls { 2 } else { 1 };
+                let since_open = calls
+                    .iter()
+                    .skip_while(|call| call.number != libc::SYS_pidfd_open);
+                let is_opened = since_open.count() > if polls { 2 } else { 1 };
                 let is_reaped_by_pid = call.number == libc::SYS_wait4 && kind == Kind::ExitedChild;
                 if calls.len() == n {
                     let is_verified = verifies_child && kind == Kind::NonChild;
-                    if !(is_opened || is_verified) || is_reaped_by_pid {
+                    // After `body` has reaped it, to read the rest of its output.
+                    let raw = Pid::from_raw(pid.unwrap() as i32);
+                    let is_reaped = kill(raw, None) == Err(nix::Error::ESRCH);
+                    if !(is_opened || is_verified) || is_reaped_by_pid || is_reaped {
                         println!("{test}: {kind:?}, call {n} cannot be tested");
                     } else {
                         successor = Some(replace(pid.unwrap(), kind));
@@ -239,6 +251,95 @@ fn command_output_timeout() {
                 // before the child's is unused: the parent of a non-child successor gets it.
                 set_next_pid(next_free_pid());
                 helper_command("ignore-stdin").output_timeout(SHORT)
+            },
+            |output, _, context| match output {
+                Ok(output) => assert_eq!(output.status.code(), None, "{context}"),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
+                }
+            },
+        );
+    });
+}
+
+#[test]
+fn child_stop() {
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "child_stop",
+            true,
+            || Some(helper("ignore-stdin")),
+            |child| child.unwrap().stop(SHORT),
+            |status, _, context| match status {
+                Ok(status) => assert_eq!(status.code(), None, "{context}: {status}"),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{context}");
+                }
+            },
+        );
+    });
+}
+
+#[test]
+fn child_process() {
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "child_process",
+            true,
+            || Some(helper("ignore-stdin")),
+            |child| {
+                let process = child.unwrap().process()?;
+                process.kill()?;
+                Ok(process.wait()?)
+            },
+            |exit: io::Result<Exit>, _, context| match exit {
+                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+                Err(error) => {
+                    assert_eq!(
+                        error.raw_os_error(),
+                        Some(libc::ECHILD),
+                        "{context}: {error}"
+                    );
+                }
+            },
+        );
+    });
+}
+
+#[test]
+fn child_read_to_end_timeout() {
+    in_own_pid_namespace(|| {
+        at_each_call(
+            "child_read_to_end_timeout",
+            true,
+            || Some(helper("ignore-stdin")),
+            |child| {
+                let mut captured = Captured::default();
+                child.unwrap().read_to_end_timeout(&mut captured, SHORT)
+            },
+            |result, _, context| {
+                result.unwrap_or_else(|error| panic!("{context}: {error}"));
+            },
+        );
+    });
+}
+
+#[test]
+fn command_output_timeout_of_a_group() {
+    in_own_pid_namespace(|| {
+        let test = "command_output_timeout_of_a_group";
+        if kernel_version() < (6, 9) {
+            return skip(test, "Linux 6.9"); // As for `process_signal_to_group`.
+        }
+        at_each_call(
+            test,
+            true,
+            || None,
+            |_| {
+                // As in `command_output_timeout`.
+                set_next_pid(next_free_pid());
+                let mut command = helper_command("ignore-stdin");
+                command.process_group(0).output_timeout(SHORT)
             },
             |output, _, context| match output {
                 Ok(output) => assert_eq!(output.status.code(), None, "{context}"),
@@ -511,5 +612,49 @@ fn system_calls_of_a_wait() {
                 libc::SYS_close,
             ]
         );
+    });
+}
+
+/// Three bytes of output take at most twelve calls, in whichever order the output, the ends of the
+/// pipes, and the exit are found.
+#[test]
+fn system_calls_of_an_output() {
+    in_subprocess(|| {
+        let test = "system_calls_of_an_output";
+        if !has_pidfd() || common::kernel_version() < (6, 15) {
+            return skip(test, "Linux 6.15");
+        }
+        // The first call also asks for the kernel's version, which is cached.
+        helper("exit 0")
+            .output_timeout(&mut Captured::default(), LONG)
+            .unwrap();
+        for exits_before in [libc::SYS_pidfd_open, libc::SYS_ppoll] {
+            let (input, stdin) = UnixStream::pair().unwrap();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "read line; echo hi"]);
+            shell.stdin(OwnedFd::from(stdin)).stderr(Stdio::piped());
+            let mut child = spawn(shell.stdout(Stdio::piped()));
+            drop(shell); // It has a copy of the child's end of the input.
+            let (pid, mut input) = (child.id(), Some(input));
+            let mut calls = Vec::new();
+            let reply = |call: Call| {
+                calls.push(call.number);
+                if call.number == exits_before && input.take().is_some() {
+                    procwait::wait_pid(pid, None).unwrap();
+                }
+                Reply::Continue
+            };
+            let mut captured = Captured::default();
+            let all = [CALLS, &[libc::SYS_read, libc::SYS_close, libc::SYS_uname]].concat();
+            let status = intercept(test, &all, reply, || {
+                child.output_timeout(&mut captured, LONG).unwrap()
+            });
+            let Some(status) = status else {
+                return;
+            };
+            assert!(status.unwrap().success() && captured.stdout == b"hi\n");
+            assert!(child.stdout.is_none() && child.stderr.is_none());
+            assert!(calls.len() <= 12, "{calls:?}");
+        }
     });
 }

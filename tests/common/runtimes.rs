@@ -5,8 +5,14 @@
 use crate::common::LONG;
 use async_io::Timer;
 use futures_lite::{FutureExt as _, future::poll_once};
-use procwait::{Error, Exit, Process, WaitSet};
-use std::{future::Future, pin::Pin, time::Duration};
+use procwait::{Captured, ChildExt as _, Error, Exit, Process, WaitSet};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    process::{Child, ExitStatus},
+    time::Duration,
+};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub type Wait<'a> = Pin<Box<dyn Future<Output = Result<Exit, Error>> + Send + 'a
 pub type WaitInSet<'a> =
     Pin<Box<dyn Future<Output = Result<Option<(u32, Exit)>, Error>> + Send + 'a>>;
 
+pub type Output<'a> = Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send + 'a>>;
+
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl AsyncRuntime {
@@ -52,6 +60,17 @@ impl AsyncRuntime {
             }
             AsyncRuntime::AsyncIo | AsyncRuntime::AsyncIoOtherExecutor => {
                 Box::pin(set.wait_on_async_io())
+            }
+        }
+    }
+
+    pub fn output<'a>(self, child: &'a mut Child, captured: &'a mut Captured) -> Output<'a> {
+        match self {
+            AsyncRuntime::TokioCurrentThread | AsyncRuntime::TokioMultiThread => {
+                Box::pin(child.output_on_tokio(captured))
+            }
+            AsyncRuntime::AsyncIo | AsyncRuntime::AsyncIoOtherExecutor => {
+                Box::pin(child.output_on_async_io(captured))
             }
         }
     }
@@ -81,6 +100,16 @@ pub fn tokio_multi_thread() -> Runtime {
 pub fn tokio_with_paused_clock() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().start_paused(true).build().unwrap()
+}
+
+/// `None` if the future has not completed at the timeout. It is then dropped.
+pub async fn with_timeout<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let completed = async { Some(future.await) };
+    let timed_out = async {
+        Timer::after(timeout).await;
+        None
+    };
+    completed.or(timed_out).await
 }
 
 /// Makes a test whose task is not woken fail instead of hang.

@@ -9,6 +9,7 @@ use super::{
 use procwait::{Backend, Process};
 use std::{
     env,
+    fs::File,
     io::{self, Read as _, Write as _},
     process::{self, Command, Stdio},
     thread,
@@ -101,13 +102,15 @@ fn run(command: &str) -> ! {
             io::stderr().write_all(&pattern(b'e', len)).unwrap();
             exit(code)
         }
-        // alternate ROUNDS: writes more than fits into a pipe to each stream in turn.
+        // alternate ROUNDS COMMAND…: writes more than fits into a pipe to each stream in turn, and
+        // runs the command.
         "alternate" => {
-            for _ in 0..rest.parse().unwrap() {
+            let (rounds, command) = rest.split_once(' ').unwrap();
+            for _ in 0..rounds.parse().unwrap() {
                 io::stdout().write_all(&pattern(b'o', LEN)).unwrap();
                 io::stderr().write_all(&pattern(b'e', LEN)).unwrap();
             }
-            exit("0")
+            run(command)
         }
         // count: writes ascending numbers to standard output and error forever.
         "count" => {
@@ -121,10 +124,69 @@ fn run(command: &str) -> ! {
         // spawn-and-exit COMMAND…: starts a helper that inherits standard output and error,
         // prints its pid, and exits.
         "spawn-and-exit" => {
-            let mut command = helper_command(rest);
-            command.stdin(Stdio::null()).stdout(Stdio::inherit());
-            println!("<{}>", command.spawn().unwrap().id());
+            println!("<{}>", spawn_in_background(rest));
             exit("5")
+        }
+        // spawn-and-stay COMMAND…: starts a helper that inherits standard output and error,
+        // prints its pid, and runs until it is killed.
+        "spawn-and-stay" => {
+            println!("<{}>", spawn_in_background(rest));
+            run("ignore-stdin")
+        }
+        // spawn-and-leave-group COMMAND…: starts a helper in its own process group, changes to the
+        // group of its parent, and then does the same as spawn-and-stay.
+        #[cfg(unix)]
+        "spawn-and-leave-group" => {
+            use nix::unistd::{Pid, getpgid, getppid, setpgid};
+            let background = spawn_in_background(rest);
+            setpgid(Pid::from_raw(0), getpgid(Some(getppid())).unwrap()).unwrap();
+            println!("<{background}>");
+            run("ignore-stdin")
+        }
+        // print-pid COMMAND…: prints its pid, and runs the command.
+        "print-pid" => {
+            println!("<{}>", process::id());
+            run(rest)
+        }
+        // hand-over COMMAND…: starts a helper that inherits all standard streams, and exits.
+        "hand-over" => {
+            let mut command = helper_command(rest);
+            command.stdin(Stdio::inherit()).stdout(Stdio::inherit());
+            #[allow(clippy::zombie_processes)] // It outlives this process.
+            let _background = command.spawn().unwrap();
+            exit("5")
+        }
+        // cat: copies standard input to standard output.
+        "cat" => {
+            let (mut stdin, mut stdout) = (take(io::stdin()), take(io::stdout()));
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match stdin.read(&mut buffer).unwrap() {
+                    0 => exit("0"),
+                    len => stdout.write_all(&buffer[..len]).unwrap(),
+                }
+            }
+        }
+        // check-input LEN CODE: reads standard input to its end. If that was the pattern of this
+        // length, prints "right" and exits with this code.
+        "check-input" => {
+            let (len, code) = rest.split_once(' ').unwrap();
+            let mut input = Vec::new();
+            io::stdin().read_to_end(&mut input).unwrap();
+            assert!(input == pattern(b'i', len.parse().unwrap()));
+            println!("right");
+            exit(code)
+        }
+        // read-some LEN COMMAND…: reads the first bytes of the pattern from standard input,
+        // closes it, and runs the command.
+        "read-some" => {
+            let (len, command) = rest.split_once(' ').unwrap();
+            let mut input = vec![0; len.parse().unwrap()];
+            let mut stdin = take(io::stdin());
+            stdin.read_exact(&mut input).unwrap();
+            assert!(input == pattern(b'i', input.len()));
+            drop(stdin);
+            run(command)
         }
         // parent COMMAND…: starts a helper, prints its pid, and ends or reaps it on request.
         "parent" => parent(rest),
@@ -140,6 +202,44 @@ fn run(command: &str) -> ! {
             loop {
                 thread::park();
             }
+        }
+        // schedule LEN STEP…: takes these steps, and checks what it reads against the pattern of
+        // this length. A step is "i", "o" or "e" for a standard stream, and a number of bytes to
+        // read or write, or "close"; or "pause" and a number of microseconds.
+        #[cfg(unix)]
+        "schedule" => schedule(rest),
+        // close-output COMMAND…: closes standard output and error, and runs the command.
+        "close-output" => {
+            drop([take(io::stdout()), take(io::stderr())]);
+            run(rest)
+        }
+        // ignore-term COMMAND…: ignores SIGTERM, and runs the command.
+        #[cfg(unix)]
+        "ignore-term" => {
+            on_term(None);
+            println!("ready");
+            run(rest)
+        }
+        // on-term-wait CODE: exits with code 5 on SIGTERM, and with this code when standard input
+        // is closed.
+        #[cfg(unix)]
+        "on-term-wait" => {
+            on_term(Some(5));
+            println!("ready");
+            run(&format!("wait {rest}"))
+        }
+        // alarm SECONDS COMMAND…: runs the command, and is ended by SIGALRM after this time.
+        #[cfg(unix)]
+        "alarm" => {
+            let (seconds, command) = rest.split_once(' ').unwrap();
+            nix::unistd::alarm::set(seconds.parse().unwrap());
+            run(command)
+        }
+        // setsid COMMAND…: runs the command in a new session.
+        #[cfg(unix)]
+        "setsid" => {
+            nix::unistd::setsid().unwrap();
+            run(rest)
         }
         // join-groups CODE: joins the process group of each line of standard input.
         #[cfg(unix)]
@@ -259,6 +359,70 @@ fn exit(code: &str) -> ! {
 
 fn wait_for_stdin_eof() {
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// A standard stream as a file without a buffer. Dropping the file closes the stream.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn take(stream: impl std::os::fd::AsRawFd) -> File {
+    use std::os::fd::FromRawFd as _;
+    // SAFETY: the helper does not use the stream in any other way, so only the file closes it.
+    unsafe { File::from_raw_fd(stream.as_raw_fd()) }
+}
+
+#[cfg(windows)]
+#[allow(unsafe_code)]
+fn take(stream: impl std::os::windows::io::AsRawHandle) -> File {
+    use std::os::windows::io::FromRawHandle as _;
+    // SAFETY: the helper does not use the stream in any other way, so only the file closes it.
+    unsafe { File::from_raw_handle(stream.as_raw_handle()) }
+}
+
+#[cfg(unix)]
+fn schedule(steps: &str) -> ! {
+    let (len, steps) = steps.split_once(' ').unwrap_or((steps, ""));
+    let input = pattern(b'i', len.parse().unwrap());
+    let mut input = &input[..];
+    let streams = [take(io::stdin()), take(io::stdout()), take(io::stderr())];
+    let mut streams = streams.map(Some);
+    let mut written = [0; 3];
+    for step in steps.split_whitespace() {
+        if let Some(microseconds) = step.strip_prefix("pause") {
+            let microseconds = microseconds.parse().unwrap();
+            thread::sleep(std::time::Duration::from_micros(microseconds));
+            continue;
+        }
+        let (name, argument) = step.split_at(1);
+        let index = ["i", "o", "e"].iter().position(|&stream| stream == name);
+        let index = index.unwrap();
+        let stream = &mut streams[index];
+        match (argument.parse::<usize>(), stream) {
+            (Err(_), stream) => *stream = None,
+            (Ok(_), None) => {}
+            (Ok(len), Some(stdin)) if name == "i" => {
+                // Only the end of the input may cut it short.
+                let expected;
+                (expected, input) = input.split_at(len.min(input.len()));
+                let mut bytes = Vec::new();
+                stdin.take(len as u64).read_to_end(&mut bytes).unwrap();
+                assert!(bytes == expected);
+            }
+            (Ok(len), Some(stream)) => {
+                let end = written[index] + len;
+                let bytes = &pattern(name.as_bytes()[0], end)[written[index]..];
+                stream.write_all(bytes).unwrap();
+                written[index] = end;
+            }
+        }
+    }
+    process::exit(0)
+}
+
+/// Starts a helper that inherits standard output and error, and returns its pid.
+fn spawn_in_background(command: &str) -> u32 {
+    let mut command = helper_command(command);
+    command.stdin(Stdio::null()).stdout(Stdio::inherit());
+    command.spawn().unwrap().id()
 }
 
 fn parent(command: &str) -> ! {

@@ -115,8 +115,11 @@ pub(crate) fn peek_child(pid: Pid) -> ChildState {
 
 pub(crate) fn try_wait(child: &mut process::Child) -> io::Result<Option<process::ExitStatus>> {
     let pid = Pid::new(child.id()).expect("a pid");
-    match peek_child(pid) {
-        ChildState::Running => Ok(None),
-        _ => linux_child::try_wait(child),
+    let is_hidden = matches!(linux_child::peek_child(pid), ChildState::Exited(_))
+        && peek_child(pid) == ChildState::Running;
+    if is_hidden {
+        return Ok(None);
     }
+    // Of a child that is running, or has been reaped: then std knows the status.
+    linux_child::try_wait(child)
 }
