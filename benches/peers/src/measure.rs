@@ -1,7 +1,7 @@
 //! What is measured, and how often.
 
 use crate::{
-    implementations::{Implementation, many, one, output},
+    implementations::{Implementation, input, live, many, one, output},
     pool::{Samples, WorkerPool},
     stats::Stats,
     worker::task,
@@ -20,7 +20,8 @@ pub struct Plan {
     pub idle_rounds: usize,
     /// Numbers of processes, and rounds for each.
     pub many: &'static [(u64, usize)],
-    /// Commands that write 200 MB, and 3 bytes.
+    /// Commands that write or read this many bytes, and that write 3 bytes.
+    pub large: u64,
     pub large_rounds: usize,
     pub small_rounds: usize,
 }
@@ -32,6 +33,7 @@ impl Plan {
         idle: Duration::from_secs(10),
         idle_rounds: 5,
         many: &[(100, 15), (1_000, 7), (5_000, 5)],
+        large: 200_000_000,
         large_rounds: 30,
         small_rounds: 1_000,
     };
@@ -41,7 +43,8 @@ impl Plan {
         idle: Duration::from_secs(2),
         idle_rounds: 1,
         many: &[(100, 3), (1_000, 3)],
-        large_rounds: 10,
+        large: 100_000_000,
+        large_rounds: 5,
         small_rounds: 200,
     };
 }
@@ -52,6 +55,8 @@ pub struct Results {
     /// For each number of processes in the plan.
     pub many: Vec<Row<Vec<Times>>>,
     pub output: Vec<Row<Output>>,
+    pub input: Vec<Row<Times>>,
+    pub live: Vec<Row<Times>>,
     pub elapsed: Duration,
 }
 
@@ -113,6 +118,8 @@ pub fn measure(plan: &Plan) -> io::Result<Results> {
         one: measure_one(plan, progress)?,
         many: measure_many(plan, progress)?,
         output: measure_output(plan, progress)?,
+        input: measure_transfer(plan, progress, input::all(), task::INPUT)?,
+        live: measure_transfer(plan, progress, live::all(), task::LIVE)?,
         elapsed: start.elapsed(),
     })
 }
@@ -166,18 +173,9 @@ fn measure_many(plan: &Plan, progress: impl Fn(&str)) -> io::Result<Vec<Row<Vec<
 fn measure_output(plan: &Plan, progress: impl Fn(&str)) -> io::Result<Vec<Row<Output>>> {
     let implementations = output::all();
     let mut pool = WorkerPool::start(&implementations)?;
-    let mut measure = |bytes, rounds| {
-        progress(&format!("{bytes} bytes of output"));
-        // Some implementations set up a runtime or threads at their first run.
-        pool.run_in_turn(1, |_| (task::OUTPUT, bytes))?;
-        let samples = pool.run_in_turn(rounds, |_| (task::OUTPUT, bytes))?;
-        for samples in &samples {
-            assert!(samples.column(2).all(|length| length == bytes as f64));
-        }
-        io::Result::Ok(samples)
-    };
-    let large = measure(200_000_000, plan.large_rounds)?;
-    let small = measure(3, plan.small_rounds)?;
+    let mut transfer = |bytes, rounds| transfer(&mut pool, task::OUTPUT, bytes, rounds, &progress);
+    let large = transfer(plan.large, plan.large_rounds)?;
+    let small = transfer(3, plan.small_rounds)?;
     progress("output that is held open");
     let held_open = pool.run_concurrently(1, |_, _| (task::HELD_OPEN, 500))?;
 
@@ -187,6 +185,35 @@ fn measure_output(plan: &Plan, progress: impl Fn(&str)) -> io::Result<Vec<Row<Ou
         held_open: stats(&held_open[i], 0),
         has_output: held_open[i].stats(2).is_some(),
     }))
+}
+
+fn measure_transfer<M>(
+    plan: &Plan,
+    progress: impl Fn(&str),
+    implementations: Vec<Implementation<M>>,
+    task: &'static str,
+) -> io::Result<Vec<Row<Times>>> {
+    let mut pool = WorkerPool::start(&implementations)?;
+    let samples = transfer(&mut pool, task, plan.large, plan.large_rounds, progress)?;
+    Ok(rows(implementations, |i, _| times(&samples[i])))
+}
+
+/// A task that answers with the number of bytes.
+fn transfer(
+    pool: &mut WorkerPool,
+    task: &'static str,
+    bytes: u64,
+    rounds: usize,
+    progress: impl Fn(&str),
+) -> io::Result<Vec<Samples>> {
+    progress(&format!("{task}, {bytes} bytes"));
+    // Some implementations set up a runtime or threads at their first run.
+    pool.run_in_turn(1, |_| (task, bytes))?;
+    let samples = pool.run_in_turn(rounds, |_| (task, bytes))?;
+    for samples in &samples {
+        assert!(samples.column(2).all(|length| length == bytes as f64));
+    }
+    Ok(samples)
 }
 
 fn rows<M, R>(

@@ -1,7 +1,7 @@
 //! Writes the results as a page in Markdown.
 
 use crate::{
-    implementations::{many, output},
+    implementations::{input, live, many, output},
     machine,
     measure::{One, Output, Plan, Results, Row, Times, find},
     stats::Stats,
@@ -15,6 +15,8 @@ pub fn page(plan: &Plan, results: &Results) -> String {
         many(plan, &results.many),
         output(plan, &results.output),
         held_open(&results.output),
+        input(plan, &results.input),
+        live(plan, &results.live),
     ]
     .join("\n")
 }
@@ -109,27 +111,20 @@ fn many(plan: &Plan, rows: &[Row<Vec<Times>>]) -> String {
 }
 
 fn output(plan: &Plan, rows: &[Row<Output>]) -> String {
+    let large = megabytes(plan);
     let text = format!(
-        "From before the spawn until all of the output is captured: wall time, CPU time of the process that reads, and their ratios to `Command::output`. 200 MB in ms, {} times; the three bytes of `hi` in µs, {} times.",
+        "From before the spawn until all of the output is captured: wall time, CPU time of the process that reads, and their ratios to `Command::output`. {large} in ms, {} times; the three bytes of `hi` in µs, {} times.",
         plan.large_rounds, plan.small_rounds,
     );
-    let columns = "200 MB: wall | ratio | CPU | ratio | `hi`: wall | ratio | CPU | ratio";
+    let columns = format!("{large}: {TIMES} | `hi`: {TIMES}");
     let baseline = find(rows, output::BASELINE);
-    let cells = |times: &Times, baseline: &Times, format: fn(f64) -> String| {
-        [
-            format(times.wall.median),
-            ratio(times.wall, baseline.wall),
-            quartiles(times.cpu, format),
-            ratio(times.cpu, baseline.cpu),
-        ]
-    };
     let lines = rows.iter().map(|row| {
         let mut line = vec![row.label.clone()];
-        line.extend(cells(&row.results.large, &baseline.large, millis));
-        line.extend(cells(&row.results.small, &baseline.small, micros));
+        line.extend(times(&row.results.large, &baseline.large, millis));
+        line.extend(times(&row.results.small, &baseline.small, micros));
         line
     });
-    section("The output of a command", &text, columns, lines)
+    section("The output of a command", &text, &columns, lines)
 }
 
 fn held_open(rows: &[Row<Output>]) -> String {
@@ -148,6 +143,51 @@ fn held_open(rows: &[Row<Output>]) -> String {
         "after | returns",
         lines,
     )
+}
+
+fn input(plan: &Plan, rows: &[Row<Times>]) -> String {
+    let text = format!(
+        "{} written to `cat`, and captured from it, {} times: wall time, and CPU time of the process that writes and reads, in ms.",
+        megabytes(plan),
+        plan.large_rounds,
+    );
+    let baseline = find(rows, input::BASELINE);
+    large("The input of a command", &text, rows, baseline)
+}
+
+fn live(plan: &Plan, rows: &[Row<Times>]) -> String {
+    let text = format!(
+        "{}, of which nothing is kept, {} times: wall time, and CPU time of the process that reads, in ms. The baseline is a lower bound: it reads 64 KiB at a time, in the same thread, without a timeout.",
+        megabytes(plan),
+        plan.large_rounds,
+    );
+    let baseline = find(rows, live::BASELINE);
+    large("Output that is read as it comes", &text, rows, baseline)
+}
+
+fn large(title: &str, text: &str, rows: &[Row<Times>], baseline: &Times) -> String {
+    let lines = rows.iter().map(|row| {
+        let mut line = vec![row.label.clone()];
+        line.extend(times(&row.results, baseline, millis));
+        line
+    });
+    section(title, text, TIMES, lines)
+}
+
+fn megabytes(plan: &Plan) -> String {
+    format!("{} MB", plan.large / 1_000_000)
+}
+
+/// The columns of `times`.
+const TIMES: &str = "wall | ratio | CPU | ratio";
+
+fn times(times: &Times, baseline: &Times, format: fn(f64) -> String) -> [String; 4] {
+    [
+        format(times.wall.median),
+        ratio(times.wall, baseline.wall),
+        quartiles(times.cpu, format),
+        ratio(times.cpu, baseline.cpu),
+    ]
 }
 
 fn section(

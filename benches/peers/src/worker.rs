@@ -4,7 +4,7 @@
 
 use crate::{
     child::{self, EXIT_CODE, Spawner, now, reap},
-    implementations::{Implementation, many, one, output},
+    implementations::{Implementation, input, live, many, one, output},
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::{
@@ -32,6 +32,10 @@ pub mod task {
     /// The same, with a timeout of this many ms, for a command whose background process keeps its
     /// output open for 3 s. After a timeout, the answer has no length.
     pub const HELD_OPEN: &str = "held-open";
+    /// Writes this many bytes to `cat`, and captures its output. Answers like `OUTPUT`.
+    pub const INPUT: &str = "input";
+    /// Like `OUTPUT`, but keeps nothing of the output.
+    pub const LIVE: &str = "live";
 }
 
 /// A timeout that does not pass.
@@ -64,12 +68,24 @@ pub fn run(name: &str) -> io::Result<()> {
                 many(&method, &spawner, argument as usize, &mut spawn_time)
             }
             task::OUTPUT => {
+                let method = method(output::all(), name);
                 let command = [child::PROGRAM, "0", &argument.to_string()];
-                output(method(output::all(), name), &command, LONG)
+                transfer(|| method(&command, LONG), Vec::len)
             }
             task::HELD_OPEN => {
+                let method = method(output::all(), name);
                 let command = ["sh", "-c", "sleep 3 & echo hi"];
-                output(method(output::all(), name), &command, milliseconds)
+                transfer(|| method(&command, milliseconds), Vec::len)
+            }
+            task::INPUT => {
+                let method = method(input::all(), name);
+                let input = vec![b'x'; argument as usize];
+                transfer(|| Some(method(input, LONG)), Vec::len)
+            }
+            task::LIVE => {
+                let method = method(live::all(), name);
+                let command = [child::PROGRAM, "0", &argument.to_string()];
+                transfer(|| Some(method(&command, LONG)), |length| *length)
             }
             _ => panic!("unknown task {task}"),
         };
@@ -134,11 +150,11 @@ fn many(
     }
 }
 
-fn output(method: output::Method, arguments: &[&str], timeout: Duration) -> Vec<f64> {
+fn transfer<T>(run: impl FnOnce() -> Option<T>, length: fn(&T) -> usize) -> Vec<f64> {
     let (start, cpu) = (now(), cpu_time());
-    let output = method(arguments, timeout);
+    let output = run();
     let mut answer = vec![ns(now() - start), cpu_time() - cpu];
-    answer.extend(output.map(|output| output.len() as f64));
+    answer.extend(output.map(|output| length(&output) as f64));
     answer
 }
 

@@ -1,9 +1,13 @@
 //! The implementations that are compared.
 
+pub mod input;
+pub mod live;
 pub mod many;
 pub mod one;
 pub mod output;
 
+use async_io::Timer;
+use futures_lite::FutureExt as _;
 use std::{sync::LazyLock, time::Duration};
 
 pub struct Implementation<M> {
@@ -47,4 +51,12 @@ static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
 
 fn block_on_tokio<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
     TOKIO.block_on(async { tokio::time::timeout(timeout, future).await.ok() })
+}
+
+fn block_on_async_io<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let timer = async {
+        Timer::after(timeout).await;
+        None
+    };
+    async_io::block_on(async { Some(future.await) }.or(timer))
 }

@@ -1,9 +1,9 @@
 //! Waits for one child, with a timeout.
 
-use super::{Implementation, REPEAT, TOKIO, block_on_tokio, implementation, versioned};
+use super::{
+    Implementation, REPEAT, TOKIO, block_on_async_io, block_on_tokio, implementation, versioned,
+};
 use crate::child::{EXIT_CODE, PROGRAM, Spawner, pid};
-use async_io::Timer;
-use futures_lite::FutureExt as _;
 use process_control::{ChildExt as _, Control as _};
 use procwait::{Process, WaitSet};
 use rustix::{
@@ -289,12 +289,4 @@ fn sleep_loop(child: &mut Child, timeout: Duration) -> Option<i32> {
         thread::sleep(delay);
         delay = (delay * 2).min(Duration::from_millis(40));
     }
-}
-
-fn block_on_async_io<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let timer = async {
-        Timer::after(timeout).await;
-        None
-    };
-    async_io::block_on(async { Some(future.await) }.or(timer))
 }

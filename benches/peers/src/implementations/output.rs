@@ -1,8 +1,8 @@
 //! Runs a command, and captures its output and errors, with a timeout.
 
-use super::{Implementation, REPEAT, block_on_tokio, implementation, versioned};
+use super::{Implementation, REPEAT, block_on_async_io, block_on_tokio, implementation, versioned};
 use process_control::{ChildExt as _, Control as _};
-use procwait::CommandExt as _;
+use procwait::{Captured, CommandExt as _};
 use std::{
     process::{Command, Stdio},
     time::Duration,
@@ -14,6 +14,10 @@ pub type Method = fn(&[&str], Duration) -> Option<Vec<u8>>;
 
 pub const BASELINE: &str = "output-std";
 pub const COMMAND_EXT: &str = "output-command-ext";
+pub const TOKIO: &str = "output-tokio";
+pub const ON_TOKIO: &str = "output-on-tokio";
+pub const ASYNC_PROCESS: &str = "output-async-process";
+pub const ON_ASYNC_IO: &str = "output-on-async-io";
 
 pub fn all() -> Vec<Implementation<Method>> {
     vec![
@@ -32,14 +36,29 @@ pub fn all() -> Vec<Implementation<Method>> {
         ),
         implementation("output-duct", versioned("duct", "`wait_timeout`"), duct),
         implementation(
-            "output-tokio",
+            TOKIO,
             versioned("tokio", "`Command::output`, `timeout`"),
             tokio,
+        ),
+        implementation(
+            ON_TOKIO,
+            "**`procwait::ChildExt`** on tokio, `timeout`",
+            on_tokio,
+        ),
+        implementation(
+            ASYNC_PROCESS,
+            versioned("async-process", "`Command::output`, `Timer`"),
+            async_process,
+        ),
+        implementation(
+            ON_ASYNC_IO,
+            "**`procwait::ChildExt`** on async-io, `Timer`",
+            on_async_io,
         ),
     ]
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(arguments[0]);
     command.args(&arguments[1..]);
     command.stdin(Stdio::null());
@@ -89,4 +108,29 @@ fn tokio(arguments: &[&str], timeout: Duration) -> Option<Vec<u8>> {
     // `output` has to be called within the runtime.
     let output = async { command.output().await };
     Some(block_on_tokio(timeout, output)?.unwrap().stdout)
+}
+
+fn on_tokio(arguments: &[&str], timeout: Duration) -> Option<Vec<u8>> {
+    let mut child = command(arguments).spawn().unwrap();
+    let mut captured = Captured::default();
+    // Named, because another trait of this name is imported.
+    let output = procwait::ChildExt::output_on_tokio(&mut child, &mut captured);
+    block_on_tokio(timeout, output)?.unwrap();
+    Some(captured.stdout)
+}
+
+fn async_process(arguments: &[&str], timeout: Duration) -> Option<Vec<u8>> {
+    // Its conversion from std's `Command` loses the standard streams.
+    let mut command = async_process::Command::new(arguments[0]);
+    command.args(&arguments[1..]).stdin(Stdio::null());
+    let output = command.kill_on_drop(true).output();
+    Some(block_on_async_io(timeout, output)?.unwrap().stdout)
+}
+
+fn on_async_io(arguments: &[&str], timeout: Duration) -> Option<Vec<u8>> {
+    let mut child = command(arguments).spawn().unwrap();
+    let mut captured = Captured::default();
+    let output = procwait::ChildExt::output_on_async_io(&mut child, &mut captured);
+    block_on_async_io(timeout, output)?.unwrap();
+    Some(captured.stdout)
 }
