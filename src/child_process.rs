@@ -85,16 +85,14 @@ pub(crate) fn open_unreaped(child: &mut Child) -> io::Result<OpenProcess> {
     Ok(OpenProcess::exited(pid, Exit::from_status(status)))
 }
 
-/// Checks whether the child has exited, and does not reap it. `None` also if that is not known.
-pub(crate) fn try_wait(child: &Child) -> io::Result<Option<Exit>> {
+/// Whether the child has exited. It is not reaped. False also if that is not known.
+pub(crate) fn has_exited(child: &Child) -> io::Result<bool> {
     match OpenProcess::open_child(Pid::new(child.id())?) {
         // The child has been reaped, and the pid is another process's by now.
-        Ok(process) if process.child_state() == Some(ChildState::NotAChild) => {
-            Ok(Some(Exit::UNKNOWN))
-        }
-        Ok(process) => Ok(process.wait_until(Deadline::Now)?),
-        Err(Error::NotFound { .. }) => Ok(Some(Exit::UNKNOWN)),
-        Err(_) => Ok(None),
+        Ok(process) if process.child_state() == Some(ChildState::NotAChild) => Ok(true),
+        Ok(process) => Ok(process.wait_until(Deadline::Now)?.is_some()),
+        Err(Error::NotFound { .. }) => Ok(true),
+        Err(_) => Ok(false),
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::sys::Interest;
 use crate::{
     Captured, Progress,
-    backoff::{Attempt, Backoff},
+    backoff::Backoff,
     captured::Reaped,
     child_process::{self, Opened},
     deadline::Deadline,
@@ -343,11 +343,9 @@ pub(crate) fn read_to_end(
         let at_once = streams.are_at_eof().then_some(Duration::ZERO);
         let wait = timeout.into_iter().chain(check_after).chain(at_once).min();
         streams.round(None, wait)?;
-        if check_after.is_some() {
-            let attempt = backoff.attempt(is_last, || child_process::try_wait(streams.child()))?;
-            if let Attempt::Done(_) = attempt {
-                exited_at = Some(Instant::now());
-            }
+        if check_after.is_some() && (is_last || backoff.is_due()) {
+            let has_exited = backoff.run_timed(|| child_process::has_exited(streams.child()))?;
+            exited_at = has_exited.then(Instant::now);
         }
         if let (true, Some(exited_at)) = (streams.awaits_exit(), exited_at) {
             streams.drain(exited_at)?;

@@ -1,4 +1,4 @@
-//! Notices whether processes have exited, whoever their parents are.
+//! Notices whether processes have exited, children or not.
 
 #![allow(unreachable_pub)]
 

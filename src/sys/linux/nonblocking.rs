@@ -1,8 +1,8 @@
 //! Reads and writes pipes without blocking, although other processes share their flags and may read
 //! and write as well.
 
-use super::syscalls::{is_kernel_at_least, result};
-use crate::sys::unix::fd::above_standard_streams;
+use super::syscalls::is_kernel_at_least;
+use crate::sys::unix::{fd::above_standard_streams, result};
 use rustix::{
     fd::{AsRawFd as _, BorrowedFd, OwnedFd},
     fs::{Mode, OFlags, fstat, open},

@@ -3,20 +3,12 @@
 //! On Android, the seccomp filter of apps kills a process that makes a call which the filter does not
 //! know. There, such calls fail without being made.
 
-use crate::pid::Pid;
+use crate::{pid::Pid, sys::unix::result};
 use rustix::{
     fd::{AsRawFd as _, BorrowedFd, OwnedFd},
     io::Errno,
 };
-use std::{ffi::CStr, io, mem::MaybeUninit, ptr, sync::OnceLock};
-
-/// Fails with the errno if a call has returned -1, which does not convert.
-pub(super) fn result(returned: impl TryInto<usize>) -> Result<usize, Errno> {
-    returned.try_into().map_err(|_| {
-        let error = io::Error::last_os_error();
-        Errno::from_io_error(&error).unwrap_or(Errno::NOSYS)
-    })
-}
+use std::{ffi::CStr, mem::MaybeUninit, ptr, sync::OnceLock};
 
 #[cfg(not(target_os = "android"))]
 pub(super) fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {

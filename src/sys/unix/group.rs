@@ -2,6 +2,7 @@
 //! process and no later group can get this number until the leader has been reaped and the group is
 //! empty.
 
+use super::result;
 use crate::{Error, pid::Pid, sys::Signal};
 use rustix::io::Errno;
 use std::io;
@@ -43,11 +44,8 @@ fn own_group() -> Result<u32, Errno> {
 /// 0 for a group whose leader is outside our pid namespace, which rustix does not expect.
 fn getpgid(pid: libc::pid_t) -> Result<u32, Errno> {
     // SAFETY: it takes an integer.
-    let group = unsafe { libc::getpgid(pid) };
-    u32::try_from(group).map_err(|_| {
-        let error = io::Error::last_os_error();
-        Errno::from_io_error(&error).unwrap_or(Errno::NOSYS)
-    })
+    let group = result(unsafe { libc::getpgid(pid) })?;
+    Ok(group as u32)
 }
 
 /// Sends a signal to the process group with this number, after a check that is as late as possible

@@ -19,6 +19,8 @@ mod writer;
 pub(crate) use runtime::AsyncIoRegistration;
 #[cfg(feature = "tokio")]
 pub(crate) use runtime::TokioRegistration;
+use rustix::io::Errno;
+use std::io;
 pub(crate) use {
     fd::is_fd_exhausted,
     group::{leads_group, refuse_group, signal_group_of},
@@ -27,4 +29,13 @@ pub(crate) use {
     },
     std::os::fd::BorrowedFd as BorrowedEvent,
 };
+
 pub(super) use {pipes::Stream, writer::Input};
+
+/// Fails with the errno if a call of libc's has returned -1, which does not convert.
+pub(crate) fn result(returned: impl TryInto<usize>) -> Result<usize, Errno> {
+    returned.try_into().map_err(|_| {
+        let error = io::Error::last_os_error();
+        Errno::from_io_error(&error).unwrap_or(Errno::NOSYS)
+    })
+}

@@ -229,11 +229,7 @@ impl Reader {
             let result = nonblocking::preadv2(fd, buffer);
             let is_plausible = match result {
                 Ok(0) => self.has_flag_worked || is_at_eof(fd, revents),
-                // Only these can be the call's own. (EOPNOTSUPP: see `without_flag`.)
-                Err(error) => !matches!(
-                    error,
-                    Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL
-                ),
+                Err(error) => !is_refusal(error),
                 Ok(_) => true,
             };
             if is_plausible {
@@ -289,6 +285,16 @@ impl Reader {
             Kind::Device => Rest::of_device(fd, exited_at),
         }
     }
+}
+
+/// Whether the kernel does not transfer with `RWF_NOWAIT` (EOPNOTSUPP: not this file), or a sandbox
+/// denies the call. No read or write of a stream fails with these.
+pub(super) fn is_refusal(error: Errno) -> bool {
+    use Errno as E;
+    matches!(
+        error,
+        E::OPNOTSUPP | E::NOSYS | E::PERM | E::ACCESS | E::INVAL
+    )
 }
 
 /// Does not wait, so a signal need not interrupt it.

@@ -1,7 +1,8 @@
 //! Signals by pid.
 
+use super::posix::exists;
 use crate::{Error, pid::Pid};
-use rustix::{io::Errno, process::test_kill_process};
+use rustix::io::Errno;
 use std::io;
 
 /// Any number that the OS takes for a signal, as rustix's `Signal` does not have all of them.
@@ -18,7 +19,7 @@ pub(crate) fn is_no_such_process(error: &io::Error) -> bool {
 
 /// Whether a process, alive or zombie, has this pid, or may have it.
 pub(crate) fn is_pid_in_use(pid: Pid) -> bool {
-    test_kill_process(pid.raw()) != Err(Errno::SRCH)
+    !matches!(exists(pid), Ok(false))
 }
 
 /// The error that `Child::wait` returns for a child that was reaped elsewhere.

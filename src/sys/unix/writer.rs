@@ -1,6 +1,9 @@
 //! Writes to the standard input of a child without blocking, and without changing its flags.
 
-use super::reader::nonblocking;
+use super::{
+    reader::{is_refusal, nonblocking},
+    result,
+};
 use crate::sys::InputBuffer;
 use rustix::{
     event::PollFlags,
@@ -139,11 +142,9 @@ impl Method {
         }
         if let Method::Flag = self {
             match nonblocking::pwritev2(fd, bytes) {
-                // Not a pipe; or a sandbox refuses the call, or feigns success, with 0.
-                Ok(0)
-                | Err(
-                    Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL,
-                ) => *self = Method::without_flag(fd),
+                // A sandbox can feign success, with 0.
+                Ok(0) => *self = Method::without_flag(fd),
+                Err(error) if is_refusal(error) => *self = Method::without_flag(fd),
                 result => return result,
             }
         }
@@ -183,9 +184,5 @@ fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     #[cfg(target_vendor = "apple")]
     const FLAGS: libc::c_int = libc::MSG_DONTWAIT;
     // SAFETY: the pointer and the length are those of `bytes`, which the kernel only reads.
-    let sent = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), FLAGS) };
-    usize::try_from(sent).map_err(|_| {
-        let error = io::Error::last_os_error();
-        Errno::from_io_error(&error).unwrap_or(Errno::IO)
-    })
+    result(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), FLAGS) })
 }

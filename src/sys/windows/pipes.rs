@@ -64,7 +64,7 @@ impl Streams<'_> {
         }
         let has_event = self.wait(event, timeout)?;
         for stream in &mut self.outputs {
-            // If a process has written 0 bytes, that is no news, and not the EOF.
+            // A process has written 0 bytes, which are neither data nor the EOF.
             if stream.finish(Wait::No)? == Read::Some(0) {
                 stream.start()?;
             }
