@@ -37,7 +37,9 @@ mod buffer;
 mod member_handle;
 mod ready;
 mod streams;
-pub(crate) use buffer::{InputBuffer, MAX_READ, OutputBuffer};
+#[cfg(unix)]
+pub(crate) use buffer::MAX_READ;
+pub(crate) use buffer::{InputBuffer, OutputBuffer};
 #[allow(unused_imports)] // On kqueue and without events, no member has a handle.
 pub(crate) use member_handle::MemberHandle;
 pub(crate) use member_handle::OwnsHandle;

@@ -19,7 +19,7 @@ use windows_sys::Win32::{
 
 /// The most that is read or written at once: as much as a pipe of std's holds
 /// (library/std/src/sys/process/windows/child_pipe.rs).
-const CAPACITY: usize = crate::sys::MAX_READ;
+pub(super) const CAPACITY: usize = 64 * 1024;
 
 /// A read that the system may be carrying out.
 #[derive(Debug)]

@@ -10,11 +10,11 @@
 use super::{
     file_type::{FileType, as_file},
     handle::milliseconds,
-    overlapped::{OverlappedRead, Wait, is},
+    overlapped::{CAPACITY, OverlappedRead, Wait, is},
 };
 use crate::{
     deadline::{Deadline, sleep_until},
-    sys::{Drained, Interest, MAX_READ, OutputBuffer, Streams, streams::Read},
+    sys::{Drained, Interest, OutputBuffer, Streams, streams::Read},
 };
 use std::{
     io::{self, Read as _, Seek as _},
@@ -168,7 +168,7 @@ impl<'a> Stream<'a> {
     /// Starts a read of an overlapped pipe, unless one is pending.
     fn start(&mut self) -> io::Result<Read> {
         match self.file_type {
-            FileType::OverlappedPipe => self.start_read(MAX_READ),
+            FileType::OverlappedPipe => self.start_read(CAPACITY),
             _ => Ok(Read::WouldBlock),
         }
     }
@@ -252,7 +252,7 @@ impl<'a> Stream<'a> {
         let Some(handle) = &self.pipe else {
             return Ok(Read::WouldBlock);
         };
-        let mut bytes = [0; MAX_READ / 4];
+        let mut bytes = [0; 16 * 1024];
         match as_file(handle).read(&mut bytes)? {
             0 => Ok(Read::WouldBlock),
             read => {
@@ -265,7 +265,7 @@ impl<'a> Stream<'a> {
 
     /// Reads once, without waiting if it is overlapped.
     fn read(&mut self, max: usize) -> io::Result<Read> {
-        self.start_read(max.min(MAX_READ))?;
+        self.start_read(max)?;
         self.finish(Wait::Cancel)
     }
 
