@@ -153,8 +153,12 @@ mod terminals {
         // A blocking write ends when the terminal is read, and does not begin while it is open, so that
         // the test fails instead of hanging.
         let reader = thread::spawn(move || {
-            if has_returned.recv_timeout(LONG / 4) != Err(RecvTimeoutError::Timeout) {
-                return None;
+            loop {
+                match has_returned.recv_timeout(LONG / 4) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => break,
+                }
             }
             let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
             let mut slave = File::from(ioctl_tiocgptpeer(&other_master, flags).unwrap());
@@ -166,6 +170,7 @@ mod terminals {
             let unwritten = captured.unwritten().len();
             let status = child.output_timeout(&mut captured, SHORT).unwrap();
             assert_eq!(status, None);
+            let _ = returned.send(());
             if captured.unwritten().len() == unwritten {
                 break;
             }
