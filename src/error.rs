@@ -13,7 +13,8 @@ use std::io;
 #[non_exhaustive]
 pub enum Error {
     /// The pid is 0 or, on Unix, above `i32::MAX`. System calls would take such a value for a
-    /// process group, so it is never passed on.
+    /// process group, so it is never passed on. (A [`Process`](crate::Process::pid) whose pid is not
+    /// known has 0, too.)
     #[error("{pid} cannot be a process id")]
     InvalidPid {
         /// The pid that was asked for.
@@ -37,11 +38,11 @@ pub enum Error {
     },
 
     /// A system call failed, and no fallback worked.
-    #[error("{call} failed for process {pid}: {source}")]
+    #[error("{call} failed{}: {source}", for_process(*.pid))]
     Os {
         /// The name of the call.
         call: &'static str,
-        /// The pid that was asked for.
+        /// The pid that was asked for. 0 if that is [not known](crate::Process::pid).
         pid: u32,
         /// The OS's reason.
         source: io::Error,
@@ -49,9 +50,18 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn os(call: &'static str, pid: Pid, source: io::Error) -> Error {
-        let pid = pid.get();
+    /// `pid`: `None` if it is not known.
+    pub(crate) fn os(call: &'static str, pid: impl Into<Option<Pid>>, source: io::Error) -> Error {
+        let pid = pid.into().map_or(0, Pid::get);
         Error::Os { call, pid, source }
+    }
+}
+
+fn for_process(pid: u32) -> String {
+    if pid == 0 {
+        String::new()
+    } else {
+        format!(" for process {pid}")
     }
 }
 
@@ -85,5 +95,8 @@ mod tests {
         let error = io::Error::from(error);
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert!(error.to_string().contains("pidfd_open"));
+
+        let error = Error::os("ppoll", None, io::ErrorKind::PermissionDenied.into());
+        assert_eq!(error.to_string(), "ppoll failed: permission denied");
     }
 }

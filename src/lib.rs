@@ -22,6 +22,8 @@
 //! |---|---|---|
 //! | a pid | wait for it once | [`wait_pid`] |
 //! | a pid | keep the process open: wait repeatedly or from several threads, [kill](Process::kill) it, [signal](Process#method.send_signal) it, [stop](Process#method.stop) it | [`Process`] |
+//! | a pid, for later | find the same process again, also after a restart of your program | [`Process::identity`], [`Process::open_identity`] |
+//! | a pidfd, or a process handle | the same as with a pid, without the risk that it is another process's | `Process::from_pidfd` on Linux, `Process::from_handle` on Windows |
 //! | a pid | signal the process and all in its process group | [`Process::send_signal_to_group`](Process#method.send_signal_to_group) |
 //! | a [`Child`] | wait with a timeout | [`ChildExt::wait_timeout`] |
 //! | a [`Child`] | read its output while you wait, with a timeout | [`ChildExt::output_timeout`] |
@@ -37,6 +39,8 @@
 //! | an async runtime | await a process | [`Process::wait_on_tokio`], [`Process::wait_on_async_io`] |
 //! | an async runtime | await the next exit of many | [`WaitSet::wait_on_tokio`], [`WaitSet::wait_on_async_io`] |
 //! | an async runtime | await the output of a [`Child`] | [`ChildExt::output_on_tokio`], [`ChildExt::output_on_async_io`] |
+//!
+//! Recipes for a supervisor, a pid file, an init for a container and more are in `docs/recipes.md`.
 //!
 //! The methods for async runtimes need the features `tokio` and `async-io`. async-io (used by smol
 //! and async-std) works with any executor.
@@ -63,7 +67,8 @@
 //! the parent can make sure of that, by not reaping the process, and only if nothing else
 //! reaps it either: `SIGCHLD` is not ignored, and no other thread calls `waitpid(-1)`. For a
 //! [`Child`], use [`ChildExt`] and [`CommandExt`]: they verify that the process that they
-//! have opened is a child of yours.
+//! have opened is a child of yours. A pidfd or a process handle that another program has opened
+//! refers to its process, and so does an [`Identity`], which can be stored.
 //!
 //! Once it is open, the crate keeps to that process as well as the OS allows:
 //!
@@ -108,6 +113,11 @@
 #[cfg(not(any(unix, windows)))]
 compile_error!("procwait waits for processes, and this target has none");
 
+#[cfg(all(
+    any(windows, target_os = "linux", target_os = "android"),
+    not(kqueue_on_linux)
+))]
+mod adopt;
 mod all;
 mod backend;
 mod backoff;
@@ -118,6 +128,7 @@ mod command;
 mod deadline;
 mod error;
 mod exit;
+mod identity;
 mod lock;
 mod open_process;
 mod pid;
@@ -141,6 +152,7 @@ pub use crate::{
     command::{CommandExt, TimedOutput, TimedStatus},
     error::Error,
     exit::Exit,
+    identity::{Identity, ParseIdentityError},
     process::{Process, wait_pid},
     set::{SetWaker, WaitSet},
 };
@@ -154,3 +166,7 @@ pub fn fuzz_procfs(bytes: &[u8]) {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes.md")]
+struct Recipes;

@@ -16,7 +16,9 @@ use std::{io, sync::OnceLock};
 /// without allocating.
 #[derive(Debug)]
 pub(crate) struct OpenProcess {
-    pub(crate) pid: Pid,
+    /// `None` if it was adopted, and the OS does not show its pid: it can only be reached through its
+    /// handle.
+    pub(crate) pid: Option<Pid>,
     /// Kept after a fallback to polling, as signals can still be sent through it.
     pub(crate) handle: Option<Handle>,
     /// Whether to poll if events fail.
@@ -78,9 +80,25 @@ impl OpenProcess {
         }
     }
 
-    fn new(pid: Pid, handle: Option<Handle>, allow_fallback: bool) -> OpenProcess {
+    /// A process that another program has opened.
+    #[cfg(all(
+        any(windows, target_os = "linux", target_os = "android"),
+        not(kqueue_on_linux)
+    ))]
+    pub(crate) fn adopt(handle: Handle) -> OpenProcess {
         OpenProcess {
-            pid,
+            pid: handle.pid(),
+            ..OpenProcess::new(None, Some(handle), true)
+        }
+    }
+
+    fn new(
+        pid: impl Into<Option<Pid>>,
+        handle: Option<Handle>,
+        allow_fallback: bool,
+    ) -> OpenProcess {
+        OpenProcess {
+            pid: pid.into(),
             handle,
             allow_fallback,
             polled: OnceLock::new(),
@@ -103,6 +121,10 @@ impl OpenProcess {
             exit: exit.into(),
             ..OpenProcess::new(pid, None, false)
         }
+    }
+
+    pub(crate) fn known_pid(&self) -> Result<Pid, Error> {
+        self.pid.ok_or(Error::InvalidPid { pid: 0 })
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -204,6 +226,12 @@ impl OpenProcess {
         }
     }
 
+    /// See [`ProcessHandle`](crate::sys::ProcessHandle::start_time).
+    pub(crate) fn start_time(&self) -> Option<u64> {
+        let start_time = self.handle.as_ref().and_then(Handle::start_time);
+        start_time.or_else(|| self.polling()?.start_time())
+    }
+
     /// Whether this is another one with the same pid, even if it has been reaped. `None` if the OS
     /// does not say.
     pub(crate) fn is_same_process(&self, other: &OpenProcess) -> Option<bool> {
@@ -229,13 +257,13 @@ impl OpenProcess {
     /// Switches from events to polling. If several threads fall back at once, all use the first
     /// one's `Polling`.
     fn fall_back(&self, handle: &Handle, cause: io::Error) -> Result<(), Error> {
-        if !self.allow_fallback {
+        let Some(pid) = self.pid.filter(|_| self.allow_fallback) else {
             return Err(Error::os(Handle::WAIT_CALL, self.pid, cause));
-        }
+        };
         if self.polled.get().is_some() {
             return Ok(());
         }
-        match Polling::take_over(self.pid, KeepFd::Always, || handle.is_reaped())? {
+        match Polling::take_over(pid, KeepFd::Always, || handle.is_reaped())? {
             TakenOver::Polling(polling) => {
                 let cause = Some(cause);
                 let _ = self.polled.set(Polled { polling, cause });

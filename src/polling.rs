@@ -141,6 +141,10 @@ impl Polling {
         lock(&self.checker).probe.zombie_is_reaped()
     }
 
+    pub(crate) fn start_time(&self) -> Option<u64> {
+        lock(&self.checker).probe.start_time()
+    }
+
     /// Whether this is the process of another one with the same pid, even if it has been reaped.
     /// `None` if the OS does not say.
     pub(crate) fn is_same_process(&self, other: &Polling) -> Option<bool> {

@@ -1,7 +1,7 @@
 //! `wait_pid` and `Process`: wait for one process.
 
 use crate::{
-    Backend, Error, Exit,
+    Backend, Error, Exit, Identity,
     deadline::Deadline,
     open_process::OpenProcess,
     pid::Pid,
@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::os::windows::io::BorrowedHandle;
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -93,8 +93,8 @@ pub(crate) fn wait_pid_until(pid: u32, deadline: Deadline) -> Result<Option<Exit
 /// does nothing to the process.
 ///
 /// After `fork`, the child can use its copy, unless another thread was using the `Process`
-/// during the `fork`. On macOS and the BSDs, the child's copy is polled, and its status may be
-/// unknown.
+/// during the `fork`, or the child is in another pid namespace. On macOS and the BSDs, the child's
+/// copy is polled, and its status may be unknown.
 ///
 /// # Examples
 ///
@@ -122,6 +122,8 @@ pub struct Process {
     pub(crate) shared: Arc<OpenProcess>,
     /// Of two processes that have had one pid, the older one was opened first.
     pub(crate) opened_at: Instant,
+    /// Once it was asked for.
+    pub(crate) identity: OnceLock<Identity>,
 }
 
 impl Process {
@@ -150,8 +152,11 @@ impl Process {
     }
 
     /// The pid it was opened with. Another process may have it once this one has been reaped.
+    ///
+    /// 0 if it was adopted (by `from_pidfd` or `from_handle`) and its pid is not known. No system call
+    /// gets that number: such a process is waited for and signaled through its descriptor or handle.
     pub fn pid(&self) -> u32 {
-        self.shared.pid.get()
+        self.shared.pid.map_or(0, Pid::get)
     }
 
     /// The backend in use. It can change to [`Backend::Polling`] during a wait, and never
@@ -221,6 +226,7 @@ impl From<OpenProcess> for Process {
         Process {
             shared: Arc::new(open),
             opened_at: Instant::now(),
+            identity: OnceLock::new(),
         }
     }
 }

@@ -92,6 +92,7 @@ impl Process {
     ///   be another than that of the process.
     /// - [`Error::Os`] of the kind [`InvalidInput`](io::ErrorKind::InvalidInput) for the group that
     ///   the caller is in, and for process 1. (`kill` takes -1 for every process.)
+    /// - [`Error::InvalidPid`] if the [pid](Process::pid) is not known.
     ///
     /// ```
     /// use procwait::Process;
@@ -171,8 +172,9 @@ impl OpenProcess {
     /// False if it leads no process group, or no one is left in it.
     #[cfg(unix)]
     pub(crate) fn signal_group(&self, signal: Signal) -> Result<bool, Error> {
-        refuse_group(self.pid)?;
-        let is_leader = self.leads_group()?;
+        let pid = self.known_pid()?;
+        refuse_group(pid)?;
+        let is_leader = self.leads_group(pid)?;
         // Only a handle still refers to the group of a process that was reaped.
         if !is_leader && self.is_reaped() != Some(true) {
             return Ok(false);
@@ -195,17 +197,17 @@ impl OpenProcess {
                 _ => !is_leader,
             };
             if is_final {
-                return Err(Error::os(Handle::SIGNAL_CALL, self.pid, error));
+                return Err(Error::os(Handle::SIGNAL_CALL, pid, error));
             }
         }
-        signal_group_of(self.pid, signal, || self.leads_group())
+        signal_group_of(pid, signal, || self.leads_group(pid))
     }
 
     /// Whether it leads a process group, and has not been reaped.
     #[cfg(unix)]
-    fn leads_group(&self) -> Result<bool, Error> {
+    fn leads_group(&self, pid: Pid) -> Result<bool, Error> {
         // The answer is about this process only if it still has its pid afterwards.
-        let by_pid = leads_group(self.pid);
+        let by_pid = leads_group(pid);
         Ok(self.is_reaped() == Some(false) && by_pid?)
     }
 }
@@ -240,16 +242,21 @@ impl WaitSet {
         let has_exited = || Ok(self.check(member)?.is_some());
         let by_handle = member.watched.iter().map(|watched| watched.signal(signal));
         let by_probe = member.polling.iter().map(|polling| polling.signal(signal));
-        let is_sent = send(member.pid, signal, has_exited, by_handle.chain(by_probe));
+        let is_sent = send(
+            Some(member.pid),
+            signal,
+            has_exited,
+            by_handle.chain(by_probe),
+        );
         self.update_event();
         is_sent
     }
 }
 
 /// Sends a signal. Returns `false` if the process has exited. The `attempts` send it to the process
-/// itself, each in another way.
+/// itself, each in another way. `pid` is `None` if it is not known.
 fn send(
-    pid: Pid,
+    pid: Option<Pid>,
     signal: Signal,
     has_exited: impl Fn() -> Result<bool, Error>,
     attempts: impl Iterator<Item = io::Result<()>>,
@@ -258,6 +265,7 @@ fn send(
     if let Ok(true) = has_exited() {
         return Ok(false);
     }
+    let mut refusal = io::ErrorKind::Unsupported.into();
     for attempt in attempts {
         match attempt {
             Ok(()) => return Ok(true),
@@ -267,8 +275,12 @@ fn send(
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(Error::os(Handle::SIGNAL_CALL, pid, error));
             }
-            Err(_) => {}
+            Err(error) => refusal = error,
         }
     }
-    signal_pid(pid, signal, has_exited)
+    match pid {
+        Some(pid) => signal_pid(pid, signal, has_exited),
+        None if has_exited()? => Ok(false),
+        None => Err(Error::os(Handle::SIGNAL_CALL, None, refusal)),
+    }
 }

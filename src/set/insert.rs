@@ -33,14 +33,14 @@ impl WaitSet {
         process: &Arc<OpenProcess>,
         opened_at: Instant,
     ) -> Result<bool, Error> {
-        let pid = process.pid.get();
-        if let Some(token) = self.find(process)? {
+        let pid = process.known_pid()?;
+        if let Some(token) = self.find(process, pid.get())? {
             self.share(token, process);
             return Ok(false);
         }
         // If there is another member with the pid, it has been reaped, unless this process has.
-        self.check_whether_reaped(pid);
-        let mut member = Member::new(process.pid, self.next_generation());
+        self.check_whether_reaped(pid.get());
+        let mut member = Member::new(pid, self.next_generation());
         member.opened_at = opened_at;
         member.process = Some(process.clone());
         self.open_shared(&mut member, process)?;
@@ -121,9 +121,8 @@ impl WaitSet {
         self.replaced.insert(index, member);
     }
 
-    /// The member that is this process.
-    fn find(&mut self, process: &Arc<OpenProcess>) -> Result<Option<Token>, Error> {
-        let pid = process.pid.get();
+    /// The member that is this process, which has had this pid.
+    fn find(&mut self, process: &Arc<OpenProcess>, pid: u32) -> Result<Option<Token>, Error> {
         let mut is_unknown = false;
         for member in self.members_with(pid) {
             match member.is_same_process(process) {

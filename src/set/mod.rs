@@ -141,7 +141,7 @@ impl WaitSet {
     ///
     /// # Errors
     ///
-    /// As for [`Process::try_wait`].
+    /// As for [`Process::try_wait`], and [`Error::InvalidPid`] if its [pid](Process::pid) is not known.
     ///
     /// ```
     /// # #[cfg(unix)] {

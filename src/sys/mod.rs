@@ -28,6 +28,8 @@
 //! - `is_no_such_process(error)`, `is_fd_exhausted(error)`: what an error means.
 //! - `Signal`, and `KILL`. `signal_pid(pid, signal, has_exited)` sends one to a process that the
 //!   OS knows only by its pid, after the latest possible check (`false`: it has exited).
+//! - `scope()`: where pids and start times mean the same as here. `None` if the OS does not show it.
+//!   `BOOT_IS_TIME`: whether `Scope::boot` is a time, which moves when the clock is set.
 //! - On Unix, process groups by number: `refuse_group(pid)`, an error for those that are never
 //!   signaled; `leads_group(pid)`; and `signal_group_of(pid, signal, leads_group)`, which signals the
 //!   group after the latest possible check (`false`: the process does not lead it, or it is empty).
@@ -165,6 +167,12 @@ pub(crate) trait ProcessHandle: Debug + Sized {
     /// Whether this is the process of another handle with the same pid, even if it has been reaped.
     /// `None` if the OS does not say.
     fn is_same_process(&self, _: &Self) -> Option<bool> {
+        None
+    }
+
+    /// When the process started, in a unit of the system, the same for everyone within a [`Scope`].
+    /// `None` if the OS does not show it, or the process has been reaped.
+    fn start_time(&self) -> Option<u64> {
         None
     }
 
@@ -308,6 +316,9 @@ pub(crate) trait ProcessProbe: Debug + Sized {
     /// As for a `ProcessHandle`.
     fn zombie_is_reaped(&self) -> bool;
 
+    /// As for a `ProcessHandle`.
+    fn start_time(&mut self) -> Option<u64>;
+
     /// Distinguishes the process from a later one with its pid, also after it was reaped. `None` if
     /// the OS does not show it.
     fn fingerprint(&self) -> Option<Self::Fingerprint>;
@@ -331,6 +342,23 @@ impl State {
             State::Reaped => Some(Exit::UNKNOWN),
         }
     }
+}
+
+/// Where pids and start times can be compared. What a system does not have is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Scope {
+    /// Distinguishes this boot of the system from others.
+    pub(crate) boot: u128,
+    pub(crate) pid_namespace: u64,
+}
+
+impl Scope {
+    /// Of a system whose start times are those of a clock, so that they differ after a boot.
+    #[allow(dead_code)] // Some systems need more.
+    pub(crate) const NOTHING_BUT_TIME: Scope = Scope {
+        boot: 0,
+        pid_namespace: 0,
+    };
 }
 
 /// What the OS reports about a process to its parent.

@@ -74,6 +74,13 @@ impl ProcessProbe for Probe {
         }
     }
 
+    fn start_time(&mut self) -> Option<u64> {
+        let is_there = matches!(self.check(), Ok(State::Running | State::Exited(_)));
+        self.fingerprint
+            .filter(|_| is_there && self.is_verified())?
+            .start_time()
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint
     }

@@ -5,8 +5,8 @@ use crate::{
     Exit,
     pid::Pid,
     sys::{
-        ChildState, KeepFd, ProcessProbe as _, Snapshot, State, linux::probe::Probe as LinuxProbe,
-        unix::child as linux_child,
+        ChildState, KeepFd, ProcessProbe as _, Scope, Snapshot, State,
+        linux::probe::Probe as LinuxProbe, unix::child as linux_child,
     },
 };
 use rustix::{
@@ -34,6 +34,23 @@ pub(crate) fn emulates(name: &str) -> bool {
 /// The inode of the process's pidfd, which stands in for its start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) fn start_time(self) -> Option<u64> {
+        Some(self.0)
+    }
+}
+
+/// `PROCWAIT_BOOT_TIME` is the time of boot, in microseconds.
+pub(crate) fn scope() -> Option<Scope> {
+    let boot = env::var("PROCWAIT_BOOT_TIME").map_or(0, |time| time.parse().expect("a number"));
+    Some(Scope {
+        boot,
+        pid_namespace: 0,
+    })
+}
+
+pub(crate) const BOOT_IS_TIME: bool = true;
 
 pub(crate) fn fingerprint(pid: Pid) -> Option<Fingerprint> {
     let pidfd = pidfd_open(pid.raw(), PidfdFlags::empty()).ok()?;

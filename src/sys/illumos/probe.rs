@@ -6,7 +6,7 @@ use super::psinfo::{LENGTH, Psinfo};
 use crate::{
     pid::Pid,
     sys::{
-        KeepFd, ProcessProbe, Snapshot, State, pid_probe,
+        KeepFd, ProcessProbe, Scope, Snapshot, State, pid_probe,
         unix::{
             child::peek_child,
             fd::{GuardedFd, above_standard_streams, may_keep},
@@ -16,7 +16,7 @@ use crate::{
 };
 use rustix::{
     fd::{AsFd as _, BorrowedFd},
-    fs::{Mode, OFlags, fstat, open},
+    fs::{Mode, OFlags, Stat, fstat, open},
     io::{Errno, pread, retry_on_intr},
 };
 use std::io;
@@ -93,6 +93,18 @@ impl ProcessProbe for Probe {
         }
     }
 
+    fn start_time(&mut self) -> Option<u64> {
+        match self {
+            Probe::File { file, is_certain } => {
+                let stat = file.fd.with(|fd| fstat(fd)).ok()?;
+                let is_there = !matches!(file.state(), Ok(State::Reaped) | Err(_));
+                let start_time = Fingerprint::new(&stat).start_time();
+                start_time.filter(|_| is_there && *is_certain)
+            }
+            Probe::Pid(probe) => probe.start_time(),
+        }
+    }
+
     /// Its file shows nothing once the process has been reaped.
     fn fingerprint(&self) -> Option<Fingerprint> {
         match self {
@@ -138,10 +150,29 @@ fn read(fd: BorrowedFd<'_>, pid: Pid) -> Result<Psinfo, Errno> {
         .ok_or(Errno::NOTSUP)
 }
 
-/// When the process was forked, in seconds and nanoseconds: the ctime of its psinfo (illumos,
+/// When the process was forked, by the clock at that time, in seconds and nanoseconds
+/// (uts/common/os/fork.c, getproc): the ctime of its psinfo, of a zombie's too (illumos,
 /// uts/common/fs/proc/prvnops.c, prgetattr). `pr_start` is not set for zombies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(i64, i64);
+
+impl Fingerprint {
+    fn new(stat: &Stat) -> Fingerprint {
+        Fingerprint(stat.st_ctime as _, stat.st_ctime_nsec as _)
+    }
+
+    /// In microseconds.
+    pub(crate) fn start_time(self) -> Option<u64> {
+        let microseconds = self.0.checked_mul(1_000_000)?.checked_add(self.1 / 1000)?;
+        microseconds.try_into().ok()
+    }
+}
+
+pub(crate) fn scope() -> Option<Scope> {
+    Some(Scope::NOTHING_BUT_TIME)
+}
+
+pub(crate) const BOOT_IS_TIME: bool = false;
 
 /// For when no file can be kept open.
 pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
@@ -149,7 +180,7 @@ pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
     Ok(match opened {
         Ok((_, State::Reaped)) => None,
         Ok((stat, state)) => Some(Snapshot {
-            fingerprint: Some(Fingerprint(stat.st_ctime as _, stat.st_ctime_nsec as _)),
+            fingerprint: Some(Fingerprint::new(&stat)),
             is_child: false, // It is only needed without a fingerprint.
             exit: state.exit(),
         }),

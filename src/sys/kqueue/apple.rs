@@ -1,14 +1,32 @@
 //! macOS' process table: `proc_pidinfo` (sys/proc_info.h), and the null signal.
 
 use super::exists;
-use crate::{Exit, pid::Pid, sys::Snapshot};
+use crate::{
+    Exit,
+    pid::Pid,
+    sys::{Scope, Snapshot},
+};
 use std::{io, mem, process};
 
 pub(crate) const SNAPSHOT_CALL: &str = "kill";
 
-/// When the process started, in seconds and microseconds.
+/// When the process started, by the clock at that time, in seconds and microseconds (XNU,
+/// bsd/kern/kern_fork.c, forkproc).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(u64, u64);
+
+impl Fingerprint {
+    /// In microseconds.
+    pub(crate) fn start_time(self) -> Option<u64> {
+        self.0.checked_mul(1_000_000)?.checked_add(self.1)
+    }
+}
+
+pub(crate) fn scope() -> Option<Scope> {
+    Some(Scope::NOTHING_BUT_TIME)
+}
+
+pub(crate) const BOOT_IS_TIME: bool = false;
 
 pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
     if let Some(info) = info::<libc::proc_bsdinfo>(pid, libc::PROC_PIDTBSDINFO) {

@@ -5,21 +5,65 @@ use super::exists;
 use crate::{
     Exit,
     pid::Pid,
-    sys::{ChildState, Snapshot},
+    sys::{ChildState, Scope, Snapshot},
 };
 use std::{io, mem, process, ptr};
 
 pub(crate) const SNAPSHOT_CALL: &str = "kill";
 
-/// When the process started, in microseconds since the system was booted.
+/// When the process started, in microseconds: on FreeBSD and OpenBSD since the system was booted, on
+/// NetBSD and DragonFly by the clock at that time. NetBSD reads the clock of the last tick
+/// (sys/kern/kern_fork.c, fork1: getmicrotime).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fingerprint(i64);
 
 impl PartialEq for Fingerprint {
-    /// The time of boot that was subtracted may have been rounded, by up to one microsecond.
+    /// OpenBSD adds the times in nanoseconds (sys/kern/kern_sysctl.c, fill_kproc), so the difference
+    /// of the rounded ones can be another microsecond once the time of boot has moved.
     fn eq(&self, other: &Fingerprint) -> bool {
         self.0.abs_diff(other.0) <= 1
     }
+}
+
+impl Fingerprint {
+    pub(crate) fn start_time(self) -> Option<u64> {
+        self.0.try_into().ok()
+    }
+}
+
+pub(crate) fn scope() -> Option<Scope> {
+    cfg_if::cfg_if! {
+        if #[cfg(target_os = "freebsd")] {
+            let boot = boot_id()?;
+        } else {
+            let boot = boot_time()?.try_into().ok()?;
+        }
+    }
+    Some(Scope {
+        boot,
+        pid_namespace: 0,
+    })
+}
+
+pub(crate) const BOOT_IS_TIME: bool = cfg!(target_os = "openbsd");
+
+/// Random bytes, since FreeBSD 13 (sys/kern/kern_mib.c, sysctl_bootid).
+#[cfg(target_os = "freebsd")]
+fn boot_id() -> Option<u128> {
+    let mut id = [0; 16];
+    let mut size = id.len();
+    // SAFETY: the name ends with a zero. The kernel writes at most `size` bytes to `id`, and writes
+    // `size`; both are live. There is no new value.
+    let result = unsafe {
+        libc::sysctlbyname(
+            c"kern.boot_id".as_ptr(),
+            id.as_mut_ptr().cast(),
+            &mut size,
+            ptr::null(),
+            0,
+        )
+    };
+    (result == 0 && size == id.len()).then(|| u128::from_be_bytes(id))
 }
 
 /// The fields of a row of the table that we need.
@@ -170,8 +214,9 @@ fn microseconds(seconds: impl Into<i64>, microseconds: impl Into<i64>) -> i64 {
     seconds.into() * 1_000_000 + microseconds.into()
 }
 
-/// FreeBSD and OpenBSD add the time of boot to the start of each process. It moves when the clock
-/// is set.
+/// FreeBSD (sys/kern/kern_proc.c, fill_kinfo_proc_only) and OpenBSD (sys/kern/kern_sysctl.c,
+/// fill_kproc) add the time of boot to the start of each process. It moves when the clock is set,
+/// though not when it is slewed (sys/kern/kern_tc.c, tc_setclock and tc_setrealtimeclock).
 fn boot_time() -> Option<i64> {
     cfg_if::cfg_if! {
         if #[cfg(any(target_os = "freebsd", target_os = "openbsd"))] {

@@ -95,6 +95,15 @@ impl ProcessHandle for Handle {
         other.is_process(&self.process)
     }
 
+    /// What the process table shows is of this process if that is still running afterwards, or if both
+    /// have exited.
+    fn start_time(&self) -> Option<u64> {
+        let start_time = self.process.start_time()?;
+        let has_exited = self.wait(Deadline::Now).ok()?.is_some();
+        let is_same = !has_exited || self.process.recheck().is_some();
+        is_same.then_some(start_time)
+    }
+
     fn as_event(&self) -> Option<BorrowedEvent<'_>> {
         self.kqueue.as_fd()
     }

@@ -20,7 +20,9 @@ cfg_if::cfg_if! {
         use emulation as os;
         use emulation::system;
         use process_table::exists;
-        pub(crate) use process_table::{Fingerprint, SNAPSHOT_CALL, peek_child, snapshot, try_wait};
+        pub(crate) use process_table::{
+            BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, peek_child, scope, snapshot, try_wait,
+        };
     } else {
         use super::unix::posix::exists;
         use rustix::event::kqueue as os;
@@ -28,12 +30,14 @@ cfg_if::cfg_if! {
         cfg_if::cfg_if! {
             if #[cfg(target_os = "macos")] {
                 mod apple;
-                pub(crate) use apple::{Fingerprint, SNAPSHOT_CALL, snapshot};
+                pub(crate) use apple::{BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, scope, snapshot};
             } else if #[cfg(target_vendor = "apple")] {
-                pub(crate) use super::unix::posix::{Fingerprint, SNAPSHOT_CALL, snapshot};
+                pub(crate) use super::unix::posix::{
+                    BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, scope, snapshot,
+                };
             } else {
                 mod bsd;
-                pub(crate) use bsd::{Fingerprint, SNAPSHOT_CALL, snapshot};
+                pub(crate) use bsd::{BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, scope, snapshot};
             }
         }
         #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]

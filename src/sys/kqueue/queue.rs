@@ -188,6 +188,17 @@ impl Process {
         Some(fingerprint(self)? == fingerprint(other)?)
     }
 
+    /// Of the process that has the pid, if no probe knows better.
+    pub(super) fn start_time(&self) -> Option<u64> {
+        match &self.probe {
+            Some(probe) => lock(probe).start_time(),
+            None => Probe::open(self.pid, KeepFd::UnlessReserved)
+                .ok()??
+                .0
+                .start_time(),
+        }
+    }
+
     /// By the fingerprint, if there is a process table. Otherwise by the kernel, which refuses to
     /// register a process that is exiting or a zombie (NetBSD and OpenBSD, sys/kern/kern_event.c,
     /// filt_procattach): what it registers is another process. What it refuses has been reaped if

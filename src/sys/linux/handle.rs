@@ -2,9 +2,10 @@
 
 use super::{
     probe::{child_state_by_pid, zombie_exit_of_pidfd},
-    procfs,
+    procfs::{self, StatFile},
     syscalls::{
-        is_kernel_at_least, pidfd_exit_status, pidfd_open, pidfd_send_signal, pidfd_signal_group,
+        is_kernel_at_least, pidfd_exit_status, pidfd_open, pidfd_pid, pidfd_send_signal,
+        pidfd_signal_group,
     },
 };
 use crate::{
@@ -22,16 +23,17 @@ use crate::{
 };
 use rustix::{
     event::PollFlags,
-    fd::{AsFd, AsRawFd as _, BorrowedFd},
-    fs::fstat,
-    io::Errno,
+    fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    fs::{OFlags, fcntl_getfl, fstat},
+    io::{Errno, FdFlags, fcntl_setfd},
 };
 use std::{io, time::Duration};
 
 #[derive(Debug)]
 pub(crate) struct Handle {
     pidfd: GuardedFd,
-    pid: Pid,
+    /// In our pid namespace. `None` if it was adopted, and the kernel does not report its pid.
+    pid: Option<Pid>,
 }
 
 impl ProcessHandle for Handle {
@@ -42,6 +44,7 @@ impl ProcessHandle for Handle {
 
     fn open(pid: Pid) -> io::Result<Handle> {
         let pidfd = above_standard_streams(pidfd_open(pid)?)?.into();
+        let pid = Some(pid);
         Ok(Handle { pidfd, pid })
     }
 
@@ -95,7 +98,7 @@ impl ProcessHandle for Handle {
     fn child_state(&self) -> Option<ChildState> {
         let state = (self.pidfd).with(|pidfd| child::peek_pidfd(pidfd.as_fd()));
         let state = state.ok()?;
-        state.or_else(|| child_state_by_pid(self.as_fd(), self.pid))
+        state.or_else(|| child_state_by_pid(self.as_fd(), self.pid?))
     }
 
     /// By the null signal, which a zombie can be sent (kill(2)). By /proc where that is refused.
@@ -117,12 +120,42 @@ impl ProcessHandle for Handle {
         Some(inode(self).ok()? == inode(other).ok()?)
     }
 
+    /// The file is of this very process if that still has its pid when the file has been read. A
+    /// forked child can be in another pid namespace, where it has not.
+    fn start_time(&self) -> Option<u64> {
+        let stat = StatFile::open(self.pid?).ok()?.read().ok()?;
+        let has_pid = procfs::pid_of_pidfd(self.as_fd().as_raw_fd()) == self.pid;
+        (has_pid && procfs::shows_our_pid_namespace()).then_some(stat.start)
+    }
+
     fn as_event(&self) -> Option<BorrowedEvent<'_>> {
         Some(self.as_fd())
     }
 }
 
 impl Handle {
+    /// The process of a pidfd that another program has opened.
+    pub(crate) fn adopt(pidfd: OwnedFd) -> io::Result<Handle> {
+        require_pidfd(pidfd.as_fd())?;
+        // PIDFD_THREAD is O_EXCL (include/uapi/linux/pidfd.h). Such a pidfd polls as readable once
+        // that one thread has ended.
+        if fcntl_getfl(&pidfd)?.contains(OFlags::EXCL) {
+            return Err(refusal("it is the pidfd of a thread (PIDFD_THREAD)"));
+        }
+        fcntl_setfd(&pidfd, FdFlags::CLOEXEC)?;
+        let pidfd = above_standard_streams(pidfd)?;
+        let pid = pidfd_pid(pidfd.as_fd()).or_else(|| {
+            let pid = procfs::pid_of_pidfd(pidfd.as_raw_fd())?;
+            procfs::shows_our_pid_namespace().then_some(pid)
+        });
+        let pidfd = pidfd.into();
+        Ok(Handle { pidfd, pid })
+    }
+
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
     /// Does not wait. Where a sandbox denies `poll`, /proc shows whether it has exited.
     pub(super) fn check(&self) -> io::Result<Option<Exit>> {
         match self.wait(Deadline::Now) {
@@ -157,6 +190,24 @@ impl Handle {
     fn revents(&self, timeout: Option<Duration>) -> Result<PollFlags, Errno> {
         self.pidfd.with(|pidfd| readable(pidfd.as_fd(), timeout))
     }
+}
+
+/// By `waitid`, or by /proc where that is denied.
+fn require_pidfd(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let is_pidfd = match child::peek_pidfd(fd) {
+        Ok(Some(_)) => true,
+        Ok(None) => procfs::is_pidfd(fd.as_raw_fd()),
+        Err(_) => false,
+    };
+    if is_pidfd {
+        Ok(())
+    } else {
+        Err(refusal("the descriptor is not a pidfd"))
+    }
+}
+
+fn refusal(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
 impl AsFd for Handle {

@@ -11,7 +11,7 @@ use crate::{
     Exit,
     pid::Pid,
     sys::{
-        ChildState, KeepFd, ProcessProbe, Signal, State,
+        ChildState, KeepFd, ProcessProbe, Scope, Signal, State,
         unix::{
             child::{self, peek_child},
             fd::may_keep,
@@ -141,6 +141,14 @@ impl ProcessProbe for Probe {
         }
     }
 
+    fn start_time(&mut self) -> Option<u64> {
+        let is_there = matches!(self.check(), Ok(State::Running | State::Exited(_)));
+        let start = self.start.filter(|start| start.is_comparable())?;
+        let is_known =
+            is_there && self.is_verified() && shows_our_pid(self.file.as_ref()?, self.pid);
+        is_known.then_some(start.ticks)
+    }
+
     fn fingerprint(&self) -> Option<StartTime> {
         self.start
     }
@@ -152,8 +160,7 @@ impl Probe {
     fn directory(&self) -> io::Result<OwnedFd> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         let directory = procfs::open_directory(self.pid)?;
-        // Another /proc may have been mounted since, of another pid namespace.
-        if fstat(file)?.st_dev != fstat(&directory)?.st_dev {
+        if !is_in_same_proc(file, &directory)? {
             return Err(io::ErrorKind::Unsupported.into());
         }
         file.read()?;
@@ -193,7 +200,8 @@ impl Probe {
             return State::Running;
         }
         let is_still_zombie = || file.read().is_ok_and(|again| again.has_exited());
-        let exit = zombie_exit(stat, self.pid, self.pid, is_still_zombie);
+        let pid = shows_our_pid(file, self.pid).then_some(self.pid);
+        let exit = zombie_exit(stat, self.pid, pid, is_still_zombie);
         if let Some(exit) = exit.filter(|_| self.is_certain) {
             return State::Exited(exit);
         }
@@ -220,6 +228,19 @@ impl Probe {
     }
 }
 
+/// Another /proc may have been mounted since the file was opened, of another pid namespace.
+fn is_in_same_proc(file: &StatFile, directory: &OwnedFd) -> Result<bool, Errno> {
+    Ok(fstat(file)?.st_dev == fstat(directory)?.st_dev)
+}
+
+/// Whether an open file shows the process that has this pid in our pid namespace. A forked child can
+/// be in another one than that in which the file was opened.
+fn shows_our_pid(file: &StatFile, pid: Pid) -> bool {
+    let directory = procfs::open_directory(pid);
+    directory.is_ok_and(|directory| is_in_same_proc(file, &directory) == Ok(true))
+        && procfs::shows_our_pid_namespace()
+}
+
 impl StartTime {
     fn new(ticks: u64) -> StartTime {
         let namespace = procfs::time_namespace();
@@ -232,6 +253,20 @@ impl StartTime {
         self.namespace.is_some() && self.namespace == procfs::time_namespace()
     }
 }
+
+/// `None` in another time namespace than the initial one: start times are shifted there
+/// (time_namespaces(7)).
+pub(crate) fn scope() -> Option<Scope> {
+    /// include/uapi/linux/nsfs.h, TIME_NS_INIT_INO.
+    const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
+    let is_initial = matches!(procfs::time_namespace()?, 0 | INITIAL_TIME_NAMESPACE);
+    Some(Scope {
+        boot: procfs::boot_id().filter(|_| is_initial)?,
+        pid_namespace: procfs::pid_namespace()?,
+    })
+}
+
+pub(crate) const BOOT_IS_TIME: bool = false;
 
 /// std knows the status of a child that it has reaped itself. Otherwise it reaps by the pid,
 /// which can be another child's by now.
@@ -268,13 +303,14 @@ pub(super) fn child_state_by_pid(pidfd: BorrowedFd<'_>, pid: Pid) -> Option<Chil
 }
 
 /// How the process of a pidfd exited, if it is a zombie and /proc shows it.
-pub(super) fn zombie_exit_of_pidfd(pidfd: BorrowedFd<'_>, pid: Pid) -> Option<Exit> {
+pub(super) fn zombie_exit_of_pidfd(pidfd: BorrowedFd<'_>, pid: Option<Pid>) -> Option<Exit> {
     // This /proc may be of another pid namespace: so use the pid that it shows for the pidfd, and
     // check that it still shows the same one at the end.
     let fd = pidfd.as_raw_fd();
     let proc_pid = procfs::pid_of_pidfd(fd)?;
     let stat = StatFile::open(proc_pid).ok()?.read().ok()?;
     let is_still_zombie = || procfs::pid_of_pidfd(fd) == Some(proc_pid);
+    let pid = pid.filter(|_| procfs::shows_our_pid_namespace());
     let exit = stat
         .has_exited()
         .then(|| zombie_exit(&stat, proc_pid, pid, is_still_zombie));
@@ -282,14 +318,14 @@ pub(super) fn zombie_exit_of_pidfd(pidfd: BorrowedFd<'_>, pid: Pid) -> Option<Ex
 }
 
 /// How a zombie exited, if we may know. `proc_pid` is its pid in /proc, which may be of another
-/// pid namespace. What is asked by pid counts only if it `is_still_zombie` afterwards.
+/// pid namespace; `pid` the one in ours, if that is known. What is asked by pid counts only if it `is_still_zombie` afterwards.
 fn zombie_exit(
     stat: &Stat,
     proc_pid: Pid,
-    pid: Pid,
+    pid: Option<Pid>,
     is_still_zombie: impl Fn() -> bool,
 ) -> Option<Exit> {
-    if let ChildState::Exited(exit) = peek_child(pid) {
+    if let Some(ChildState::Exited(exit)) = pid.map(peek_child) {
         if is_still_zombie() {
             return Some(exit);
         }

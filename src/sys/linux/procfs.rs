@@ -142,6 +142,11 @@ pub(crate) fn pid_of_pidfd(fd: RawFd) -> Option<Pid> {
     Pid::new(pid_field_of_pidfd(fd)?.try_into().ok()?).ok()
 }
 
+/// Whether one of our descriptors is a pidfd. False if that is not shown.
+pub(crate) fn is_pidfd(fd: RawFd) -> bool {
+    pidfd_pid_field(fd).is_some()
+}
+
 /// Whether the process of one of our pidfds has been reaped. `None` if that is not shown.
 pub(crate) fn pidfd_is_reaped(fd: RawFd) -> Option<bool> {
     Some(pid_field_of_pidfd(fd)? == -1)
@@ -162,9 +167,10 @@ pub(crate) fn pidfd_has_exited(fd: RawFd) -> Option<bool> {
 /// The pid, 0 if it has none in the pid namespace of this /proc, or -1 if it has been reaped
 /// (fs/pidfs.c, pidfd_show_fdinfo). Before Linux 5.5, a reaped process keeps its pid there.
 fn pid_field_of_pidfd(fd: RawFd) -> Option<i32> {
-    if !is_kernel_at_least(5, 5) {
-        return None;
-    }
+    pidfd_pid_field(fd).filter(|_| is_kernel_at_least(5, 5))
+}
+
+fn pidfd_pid_field(fd: RawFd) -> Option<i32> {
     // Not /proc/self, which is the first thread's: that may have ended, or have its own
     // descriptors.
     let mut buffer = [0; 1024];
@@ -175,8 +181,34 @@ fn pid_field_of_pidfd(fd: RawFd) -> Option<i32> {
 /// The time namespace of the times in /proc, or 0 if the kernel has none. `None` if that is not
 /// shown.
 pub(crate) fn time_namespace() -> Option<u64> {
+    namespace(c"/proc/thread-self/ns/time")
+}
+
+/// As [`time_namespace`], for our pids.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    namespace(c"/proc/thread-self/ns/pid")
+}
+
+/// New at each boot (random(4)).
+pub(crate) fn boot_id() -> Option<u128> {
+    let mut buffer = [0; 64];
+    let path = format_args!("/proc/sys/kernel/random/boot_id");
+    parse_uuid(read_file(path, &mut buffer)?)
+}
+
+fn parse_uuid(line: &[u8]) -> Option<u128> {
+    let line = line.strip_suffix(b"\n")?; // or it is cut off
+    let mut digits = line.iter().filter(|&&byte| byte != b'-');
+    let number = digits.try_fold(0, |number: u128, &byte| {
+        let digit = char::from(byte).to_digit(16)?;
+        number.checked_mul(16)?.checked_add(digit.into())
+    });
+    number.filter(|_| line.len() == 36)
+}
+
+fn namespace(path: &CStr) -> Option<u64> {
     let mut link = [0; 64];
-    let length = match readlinkat_raw(CWD, c"/proc/thread-self/ns/time", &mut link[..]) {
+    let length = match readlinkat_raw(CWD, path, &mut link[..]) {
         Ok(length) => length,
         Err(Errno::NOENT) => return Some(0),
         Err(_) => return None,
@@ -308,6 +340,21 @@ mod tests {
             let parsed = Stat::parse(&stat(b"sh", &execve.replacen('Z', state, 1))).unwrap();
             assert!(!parsed.has_exited() && parsed.is_transient());
         }
+    }
+
+    #[test]
+    fn uuid_is_parsed() {
+        let uuid = b"0b5e8a1c-23f4-4d6e-8f90-a1b2c3d4e5f6\n";
+        let number = 0x0b5e_8a1c_23f4_4d6e_8f90_a1b2_c3d4_e5f6;
+        assert_eq!(parse_uuid(uuid), Some(number));
+        for length in 0..uuid.len() {
+            assert_eq!(parse_uuid(&uuid[..length]), None);
+        }
+        assert_eq!(parse_uuid(&[b'f'; 37]), None);
+        assert_eq!(
+            parse_uuid(&uuid.map(|byte| if byte == b'a' { b'g' } else { byte })),
+            None
+        );
     }
 
     #[test]

@@ -94,30 +94,47 @@ fn pidfd_send_signal_with(process: BorrowedFd<'_>, signal: i32, flags: u32) -> R
 struct PidfdInfo {
     mask: u64,
     cgroupid: u64,
-    ids: [u32; 11],
+    pid: u32,
+    other_ids: [u32; 10],
     /// A wait status.
     exit_code: i32,
+}
+
+impl PidfdInfo {
+    /// Nothing that the kernel writes: a wait status has 16 bits.
+    const NO_STATUS: i32 = -1;
+
+    fn get(pidfd: BorrowedFd<'_>, mask: u64) -> Option<PidfdInfo> {
+        use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+        const PIDFD_GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xFF, 11);
+        let mut info = PidfdInfo {
+            mask,
+            exit_code: PidfdInfo::NO_STATUS,
+            ..PidfdInfo::default()
+        };
+        // SAFETY: the opcode says that the kernel reads and writes as many bytes as `PidfdInfo` has,
+        // `info` is borrowed for the call, and any bytes are a valid `PidfdInfo`.
+        unsafe { ioctl(pidfd, Updater::<PIDFD_GET_INFO, _>::new(&mut info)) }.ok()?;
+        Some(info)
+    }
+}
+
+/// The pid of a process in our pid namespace, since Linux 6.13. `None` if it has been reaped, or has
+/// none there.
+pub(super) fn pidfd_pid(pidfd: BorrowedFd<'_>) -> Option<Pid> {
+    const PIDFD_INFO_PID: u64 = 1 << 0;
+    let info = PidfdInfo::get(pidfd, PIDFD_INFO_PID)?;
+    Pid::new(info.pid).ok()
 }
 
 /// The wait status of a reaped process, which Linux 6.15 and later keep for those who have a
 /// pidfd of it. `None` if it is not reaped, or not kept.
 pub(super) fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
-    const PIDFD_GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xFF, 11);
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
-    /// Not a wait status, as those have 16 bits.
-    const NO_STATUS: i32 = -1;
-    let mut info = PidfdInfo {
-        mask: PIDFD_INFO_EXIT,
-        exit_code: NO_STATUS,
-        ..PidfdInfo::default()
-    };
-    // SAFETY: the opcode says that the kernel reads and writes as many bytes as `PidfdInfo` has,
-    // `info` is borrowed for the call, and any bytes are a valid `PidfdInfo`.
-    unsafe { ioctl(pidfd, Updater::<PIDFD_GET_INFO, _>::new(&mut info)) }.ok()?;
+    let info = PidfdInfo::get(pidfd, PIDFD_INFO_EXIT)?;
     // Without the bit, the process was not reaped, and the field means nothing. If the field is
     // unchanged, a sandbox has only feigned success.
-    let is_set = info.mask & PIDFD_INFO_EXIT != 0 && info.exit_code != NO_STATUS;
+    let is_set = info.mask & PIDFD_INFO_EXIT != 0 && info.exit_code != PidfdInfo::NO_STATUS;
     is_set.then_some(info.exit_code)
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     pid::Pid,
-    sys::{ChildState, Snapshot, peek_child},
+    sys::{ChildState, Scope, Snapshot, peek_child},
 };
 use rustix::{io::Errno, process::test_kill_process};
 use std::io;
@@ -16,6 +16,18 @@ pub(crate) const SNAPSHOT_CALL: &str = "kill";
 /// become our child and stop being it: orphans are adopted, and XNU reparents to a debugger.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fingerprint {}
+
+impl Fingerprint {
+    pub(crate) fn start_time(self) -> Option<u64> {
+        match self {}
+    }
+}
+
+pub(crate) fn scope() -> Option<Scope> {
+    None
+}
+
+pub(crate) const BOOT_IS_TIME: bool = false;
 
 pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
     let (is_child, exit) = match peek_child(pid) {

@@ -6,7 +6,7 @@ use crate::{
     Backend, Error, Exit,
     deadline::Deadline,
     pid::Pid,
-    sys::{BorrowedEvent, ExitEvent, ProcessHandle},
+    sys::{BorrowedEvent, ExitEvent, ProcessHandle, Scope},
 };
 use std::{
     io,
@@ -14,18 +14,22 @@ use std::{
     time::Duration,
 };
 use windows_sys::Win32::{
-    Foundation::{STILL_ACTIVE, WAIT_OBJECT_0, WAIT_TIMEOUT},
+    Foundation::{
+        ERROR_INVALID_HANDLE, FILETIME, INVALID_HANDLE_VALUE, STILL_ACTIVE, WAIT_OBJECT_0,
+        WAIT_TIMEOUT,
+    },
     System::Threading::{
-        GetExitCodeProcess, GetProcessId, INFINITE, OpenProcess, PROCESS_ACCESS_RIGHTS,
-        PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE,
-        TerminateProcess, WaitForSingleObject,
+        GetExitCodeProcess, GetProcessId, GetProcessTimes, INFINITE, OpenProcess,
+        PROCESS_ACCESS_RIGHTS, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
+        PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
     },
 };
 
 #[derive(Debug)]
 pub(crate) struct Handle {
     handle: OwnedHandle,
-    pid: Pid,
+    /// `None` if it was adopted, and we may not ask.
+    pid: Option<Pid>,
 }
 
 /// Windows has only `TerminateProcess`.
@@ -50,14 +54,13 @@ impl ProcessHandle for Handle {
         };
         // Windows ignores the two lowest bits of a pid
         // (https://devblogs.microsoft.com/oldnewthing/20080606-00/?p=22043).
-        //
-        // SAFETY: the handle is open.
-        let is_pid = match unsafe { GetProcessId(handle.as_raw_handle()) } {
+        let is_pid = match process_id(&handle) {
+            Ok(opened) => opened == pid,
             // We may not ask.
-            0 => snapshot(pid).is_ok_and(|found| found.is_some()),
-            opened => opened == pid.get(),
+            Err(_) => snapshot(pid).is_ok_and(|found| found.is_some()),
         };
         if is_pid {
+            let pid = Some(pid);
             Ok(Handle { handle, pid })
         } else {
             Err(io::ErrorKind::NotFound.into())
@@ -75,9 +78,13 @@ impl ProcessHandle for Handle {
         Ok(Some(self.code().map_or(Exit::UNKNOWN, Exit::from_raw)))
     }
 
-    /// The handle keeps the pid from being reused, so the process can be opened again.
+    /// An adopted handle may have the right. The handle keeps the pid from being reused, so the
+    /// process can be opened again.
     fn signal(&self, _: Signal) -> io::Result<()> {
-        let killed = open(self.pid, PROCESS_TERMINATE).and_then(|process| terminate(&process));
+        let killed = terminate(&self.handle).or_else(|error| {
+            let pid = self.pid.ok_or(error)?;
+            terminate(&open(pid, PROCESS_TERMINATE)?)
+        });
         // Access is also denied if the process is already exiting. Then its code is set.
         let is_exiting = || self.code().is_some_and(|code| code != STILL_ACTIVE as u32);
         if killed.is_err() && is_exiting() {
@@ -93,7 +100,19 @@ impl ProcessHandle for Handle {
 
     /// Both are open, which keeps the pid from being reused.
     fn is_same_process(&self, other: &Handle) -> Option<bool> {
-        Some(self.pid == other.pid)
+        Some(self.pid? == other.pid?)
+    }
+
+    /// In units of 100 ns since 1601. It does not move when the clock is set
+    /// (<https://learn.microsoft.com/windows-hardware/drivers/ddi/ntddk/nf-ntddk-psgetprocesscreatetimequadpart>).
+    fn start_time(&self) -> Option<u64> {
+        let mut times = [FILETIME::default(); 4];
+        let [created, exited, kernel, user] = &mut times;
+        // SAFETY: the handle is open, and the four are live.
+        let result =
+            unsafe { GetProcessTimes(self.handle.as_raw_handle(), created, exited, kernel, user) };
+        let time = u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime);
+        (result != 0).then_some(time)
     }
 
     fn as_event(&self) -> Option<BorrowedEvent<'_>> {
@@ -102,6 +121,29 @@ impl ProcessHandle for Handle {
 }
 
 impl Handle {
+    /// The process of a handle that another program has opened.
+    pub(crate) fn adopt(handle: OwnedHandle) -> io::Result<Handle> {
+        // It also is the pseudo handle of the current process.
+        if handle.as_raw_handle() == INVALID_HANDLE_VALUE {
+            return Err(io::Error::from_raw_os_error(ERROR_INVALID_HANDLE as i32));
+        }
+        let pid = match process_id(&handle) {
+            Ok(pid) => Some(pid),
+            // It is a process: the type of an object is checked before the access (ReactOS,
+            // ntoskrnl/ob/obref.c, ObReferenceObjectByHandle; Wine, server/handle.c,
+            // get_handle_obj).
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            Err(error) => return Err(error),
+        };
+        // An error if it has no right to wait. (To wait for a mutex would acquire it.)
+        wait(handle.as_handle(), Some(Duration::ZERO))?;
+        Ok(Handle { handle, pid })
+    }
+
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
     /// Does not wait.
     pub(super) fn check(&self) -> io::Result<Option<Exit>> {
         match self.wait(Deadline::Now)? {
@@ -125,6 +167,12 @@ impl AsHandle for Handle {
     }
 }
 
+pub(crate) fn scope() -> Option<Scope> {
+    Some(Scope::NOTHING_BUT_TIME)
+}
+
+pub(crate) const BOOT_IS_TIME: bool = false;
+
 /// The process is opened first, which keeps the pid from being reused. So `has_exited` then shows
 /// about the process that was opened.
 pub(crate) fn signal_pid(
@@ -142,6 +190,12 @@ pub(crate) fn signal_pid(
         Err(_) if has_exited()? => Ok(false),
         Err((call, error)) => Err(Error::os(call, pid, error)),
     }
+}
+
+fn process_id(process: &OwnedHandle) -> io::Result<Pid> {
+    // SAFETY: the handle is open.
+    let pid = unsafe { GetProcessId(process.as_raw_handle()) };
+    Pid::new(pid).map_err(|_| io::Error::last_os_error())
 }
 
 /// With the exit code that `std::process::Child::kill` uses.

@@ -23,6 +23,12 @@ pub(crate) struct Fingerprint {
     program: u64,
 }
 
+impl Fingerprint {
+    pub(crate) fn start_time(self) -> Option<u64> {
+        None
+    }
+}
+
 /// A process is in the snapshot until it has exited, or a little longer.
 pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
     // SAFETY: it takes integers.
