@@ -9,16 +9,20 @@ mod runtimes;
 
 use common::{
     Controller, Grandchild, LONG, SHORT, add_quirk, assert_success, emulates, helper,
-    helper_command, in_a_fork, in_subprocess, waiter_as_other_user,
+    helper_command, hides_start_of_zombies, in_a_fork, in_subprocess, open_by_all,
+    waiter_as_other_user,
 };
 use futures_lite::future::poll_once;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::resource::{Resource, getrlimit, setrlimit},
 };
-use procwait::{Backend, ChildExt as _, CommandExt as _, Process, WaitSet, wait_pid};
+use procwait::{
+    Backend, ChildExt as _, CommandExt as _, Error, Identity, Process, WaitSet, wait_pid,
+};
 use runtimes::AsyncRuntime;
 use std::{
+    env,
     fs::File,
     io::Read as _,
     mem,
@@ -304,6 +308,96 @@ fn process_of_another_user() {
         "exited with code 7"
     };
     assert_eq!(waiter.request("wait"), answer);
+}
+
+#[test]
+fn identity_of_another_users_process() {
+    let Some(mut waiter) = waiter_as_other_user("identity_of_another_users_process") else {
+        return;
+    };
+    let mut grandchild = Grandchild::new("wait 7");
+    let identity = Process::open(grandchild.pid).unwrap().identity().unwrap();
+    waiter.request(&format!("open {}", grandchild.pid));
+    let seen = waiter.request("identity");
+    if emulates("apple") {
+        assert_eq!(seen, "unknown");
+        let seen = waiter.request(&format!("open-identity {identity}"));
+        assert!(seen.starts_with("open_identity failed"), "{seen}");
+    } else {
+        assert_eq!(seen, identity.to_string());
+        let seen = waiter.request(&format!("open-identity {identity}"));
+        assert_eq!(seen, "opened");
+    }
+    grandchild.end();
+    wait_pid(grandchild.pid, None).unwrap().unwrap();
+    grandchild.reap();
+    let seen = waiter.request(&format!("open-identity {identity}"));
+    assert_eq!(seen, format!("process {} not found", grandchild.pid));
+}
+
+#[test]
+fn identity_of_a_zombie() {
+    let mut child = helper("wait 7");
+    let pid = child.id();
+    let opened = open_by_all(pid);
+    let identity = Process::open(pid).unwrap().identity().unwrap();
+    drop(child.stdin.take());
+    common::exit_of(pid);
+    let expected = (!hides_start_of_zombies()).then_some(&identity);
+    for process in opened.iter().chain(&open_by_all(pid)) {
+        assert_eq!(process.identity().as_ref(), expected, "{process:?}");
+    }
+    let found = Process::open_identity(&identity);
+    if expected.is_some() {
+        assert_eq!(found.unwrap().try_wait().unwrap().unwrap().code(), Some(7));
+    } else {
+        assert!(matches!(found, Err(Error::Os { .. })));
+    }
+
+    let (opened, _) = (open_by_all(pid), child.wait().unwrap());
+    for process in &opened {
+        assert_eq!(process.identity(), None, "{process:?}");
+    }
+    let error = Process::open_identity(&identity).unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+}
+
+/// The model's boot is a time on each system, as OpenBSD's.
+#[test]
+fn identity_after_the_clock_was_set() {
+    in_subprocess(|| {
+        let set_boot_time = |microseconds: u64| {
+            // SAFETY: no other thread accesses the environment: a subprocess runs only one test.
+            unsafe { env::set_var("PROCWAIT_BOOT_TIME", microseconds.to_string()) };
+        };
+        set_boot_time(1_700_000_000_000_000);
+        let mut child = helper("wait 7");
+        let process = Process::open(child.id()).unwrap();
+        let identity = process.identity().unwrap();
+        let started_later = |microseconds: u64| -> Identity {
+            let text = identity.to_string();
+            let mut fields: Vec<_> = text.split('-').map(str::to_owned).collect();
+            let start: u64 = fields[1].parse().unwrap();
+            fields[1] = (start + microseconds).to_string();
+            fields.join("-").parse().unwrap()
+        };
+        let open = |identity: &Identity| Process::open_identity(identity).unwrap_err();
+        // Only another boot time can have been rounded differently.
+        assert!(Process::open_identity(&identity).is_ok());
+        assert!(matches!(open(&started_later(1)), Error::NotFound { .. }));
+
+        set_boot_time(1_700_000_000_000_001);
+        assert_eq!(process.identity().as_ref(), Some(&identity));
+        let identity_now = Process::open(child.id()).unwrap().identity().unwrap();
+        assert_ne!(identity_now, identity);
+        assert!(Process::open_identity(&identity_now).is_ok());
+        assert!(matches!(open(&identity), Error::Os { .. }));
+        assert!(matches!(open(&started_later(1)), Error::Os { .. }));
+        assert!(matches!(open(&started_later(2)), Error::NotFound { .. }));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(matches!(open(&identity), Error::NotFound { .. }));
+    });
 }
 
 /// A forked child does not inherit a kqueue: its descriptor is unused in the child, or refers to

@@ -56,7 +56,7 @@ fn own_zombie_has_status() {
         return;
     };
     // A process of the same user, which is not a child of the waiter.
-    let mut sibling = Controller::new(&format!("waiter {OTHER_USER}"));
+    let mut sibling = Controller::new(&format!("as-user {OTHER_USER} waiter"));
     let pid = sibling.pid();
     // The answer means that it has changed to that user.
     sibling.request(&format!("open {pid}"));

@@ -7,35 +7,16 @@ mod common;
 #[path = "common/own_pids.rs"]
 mod own_pids;
 
-use common::{Grandchild, Helper, LONG, SHORT, emulates, helper, helper_command, skip, spawn};
+use common::{
+    Grandchild, LONG, SHORT, emulates, exit_of, helper, helper_command, hides_start_of_zombies,
+    open_by_all, skip, spawn,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
-use procwait::{Backend, Captured, ChildExt as _, Process, WaitSet, wait_pid};
-use std::{fs, os::unix::process::CommandExt as _, process::Command, time::Duration};
-
-/// Starts a helper with this pid, which also leads a process group.
-fn helper_with_pid(pid: u32, command: &str) -> Helper {
-    loop {
-        set_next_pid(pid);
-        let helper = spawn(helper_command(command).process_group(0));
-        // Another new thread may have taken the pid.
-        if helper.id() == pid {
-            return helper;
-        }
-    }
-}
-
-/// Ends and reaps a helper, and starts another one with its pid but a later start time.
-fn reuse(mut old: Helper) -> Helper {
-    let (pid, start) = (old.id(), start_time(old.id()));
-    assert_eq!(old.wait().unwrap().code(), Some(7));
-    loop {
-        let new = helper_with_pid(pid, "wait 8");
-        if start_time(pid) != start {
-            return new;
-        }
-    }
-}
+use own_pids::{
+    helper_with_pid, in_own_pid_namespace, mount_on_proc, reuse, set_next_pid, start_time,
+};
+use procwait::{Backend, Captured, ChildExt as _, Error, Process, WaitSet, wait_pid};
+use std::{fs, os::unix::process::CommandExt as _, time::Duration};
 
 #[test]
 fn reports_the_original_process_after_pid_reuse() {
@@ -71,11 +52,54 @@ fn polled_pid_reused_by_a_zombie() {
         drop(new.stdin.take());
         wait_pid(new.id(), None).unwrap().unwrap();
         let exit = process.wait().unwrap();
-        if emulates("netbsd") || emulates("openbsd") {
+        if hides_start_of_zombies() {
             let needed = "the start times of zombies, which these systems do not report";
             return skip("polled_pid_reused_by_a_zombie", needed);
         }
         assert_eq!(exit.status(), None, "not of the new process");
+    });
+}
+
+#[test]
+fn identity_is_of_the_original_process() {
+    in_own_pid_namespace(|| {
+        let old = helper("wait 7");
+        let pid = old.id();
+        let (asked, unasked) = (open_by_all(pid), open_by_all(pid));
+        let identity = Process::open(pid).unwrap().identity().unwrap();
+        for process in &asked {
+            assert_eq!(process.identity().as_ref(), Some(&identity));
+        }
+
+        let mut new = reuse(old);
+        let new_identity = Process::open(pid).unwrap().identity().unwrap();
+        assert_ne!(new_identity, identity);
+        for new_exits in [false, true] {
+            if new_exits {
+                drop(new.stdin.take());
+                exit_of(pid);
+            }
+            for (asked, unasked) in asked.iter().zip(&unasked) {
+                assert_eq!(asked.identity().as_ref(), Some(&identity), "{asked:?}");
+                assert_eq!(unasked.identity(), None, "{unasked:?}");
+            }
+            let opened = Process::open_identity(&new_identity);
+            let error = Process::open_identity(&identity).unwrap_err();
+            if new_exits && hides_start_of_zombies() {
+                assert!(matches!(opened.unwrap_err(), Error::Os { .. }));
+                assert!(matches!(error, Error::Os { .. }), "{error:?}");
+            } else {
+                let code = new_exits.then_some(Some(8));
+                let exit = opened.unwrap().try_wait().unwrap();
+                assert_eq!(exit.map(|exit| exit.code()), code);
+                assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+            }
+        }
+        assert_eq!(new.wait().unwrap().code(), Some(8));
+        for identity in [&identity, &new_identity] {
+            let error = Process::open_identity(identity).unwrap_err();
+            assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+        }
     });
 }
 
@@ -407,10 +431,7 @@ fn pid_reuse_is_noticed_after_proc_was_unmounted() {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         drop(files);
         let mut new = reuse(old);
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "none", "/proc"])
-            .status();
-        assert!(mount.unwrap().success());
+        mount_on_proc("tmpfs");
         let reported = set.wait(Some(SHORT)).unwrap();
         drop(new.stdin.take());
         let (_, exit) = reported.or_else(|| set.wait(None).unwrap()).unwrap();
@@ -644,5 +665,32 @@ fn reading_to_the_end_after_the_pid_was_reused_by_a_non_child() {
         assert!(old.read_to_end_timeout(&mut captured, LONG / 12).unwrap());
         assert_eq!(wait_pid(PID, Some(Duration::ZERO)).unwrap(), None);
         drop(new);
+    });
+}
+
+/// A forked child can be in another pid namespace, in which the same number is that of a child of
+/// its own. `/proc` is still that of the outer namespace.
+#[test]
+#[cfg(not(kqueue_on_linux))]
+fn forked_copy_in_another_pid_namespace() {
+    in_own_pid_namespace(|| {
+        let mut outer = helper("wait 7");
+        let processes = common::open_by_all(outer.id());
+        drop(outer.stdin.take());
+        wait_pid(outer.id(), None).unwrap();
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).unwrap();
+        let in_inner_namespace = || {
+            let mut inner = helper_with_pid(outer.id(), "wait 8");
+            drop(inner.stdin.take());
+            wait_pid(inner.id(), None).unwrap();
+            for process in &processes {
+                let exit = process.wait().unwrap();
+                assert!(
+                    matches!(exit.code(), Some(7) | None),
+                    "{exit:?}, {process:?}"
+                );
+            }
+        };
+        common::assert_success(common::in_a_fork(in_inner_namespace));
     });
 }

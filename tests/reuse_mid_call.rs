@@ -32,8 +32,9 @@ use nix::{
     },
     unistd::Pid,
 };
-use own_pids::{in_own_pid_namespace, set_next_pid, start_time};
-use procwait::{Captured, ChildExt as _, CommandExt as _, Error, Exit, Process, WaitSet};
+use own_pids::{in_own_pid_namespace, outlast_start_tick, set_next_pid, start_time};
+use procwait::{Captured, ChildExt as _, CommandExt as _, Error, Exit, Identity, Process, WaitSet};
+use rustix::process::{PidfdFlags, pidfd_open};
 use std::{
     fs, io, mem,
     os::{
@@ -41,7 +42,10 @@ use std::{
         unix::{net::UnixStream, process::CommandExt as _},
     },
     process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 
@@ -148,15 +152,16 @@ impl Successor {
 }
 
 /// Runs `body` once for each system call that it makes and for each kind of successor, by pidfd and
-/// by polling. Before that call, the successor replaces the process. `check` gets the result of
-/// `body`, and whether it polled. If `start` does not start the process, `body` does, and its calls
-/// are counted from the one that opens the process.
+/// by polling. Before that call, the successor replaces the process: before it is opened only if it
+/// `is_verified` that it is not this kind. `check` gets the result of `body`, and whether it polled. If
+/// `start` does not start the process, `body` does, and its calls are counted from the one that opens
+/// the process.
 ///
 /// Two cases are not tested, because nothing can prevent them: another child gets the pid before
 /// the child is opened, or just after a check and before the `wait4` by pid in std.
 fn at_each_call<T: Send>(
     test: &str,
-    verifies_child: bool,
+    is_verified: fn(Kind) -> bool,
     start: impl Fn() -> Option<Helper>,
     body: impl Fn(Option<&mut Helper>) -> T + Sync,
     check: impl Fn(T, bool, &str),
@@ -183,11 +188,10 @@ fn at_each_call<T: Send>(
                 let is_opened = since_open.count() > if polls { 2 } else { 1 };
                 let is_reaped_by_pid = call.number == libc::SYS_wait4 && kind == Kind::ExitedChild;
                 if calls.len() == n {
-                    let is_verified = verifies_child && kind == Kind::NonChild;
                     // After `body` has reaped it, to read the rest of its output.
                     let raw = Pid::from_raw(pid.unwrap() as i32);
                     let is_reaped = kill(raw, None) == Err(nix::Error::ESRCH);
-                    if !(is_opened || is_verified) || is_reaped_by_pid || is_reaped {
+                    if !(is_opened || is_verified(kind)) || is_reaped_by_pid || is_reaped {
                         println!("{test}: {kind:?}, call {n} cannot be tested");
                     } else {
                         successor = Some(replace(pid.unwrap(), kind));
@@ -219,12 +223,22 @@ fn at_each_call<T: Send>(
     }
 }
 
+/// A `Child` is of a child. Whether that is the one that was meant cannot be verified.
+fn is_no_child(kind: Kind) -> bool {
+    kind == Kind::NonChild
+}
+
+/// A pid is that of any process.
+fn not_at_all(_: Kind) -> bool {
+    false
+}
+
 #[test]
 fn child_wait_timeout() {
     in_own_pid_namespace(|| {
         at_each_call(
             "child_wait_timeout",
-            true,
+            is_no_child,
             || Some(helper("ignore-stdin")),
             |child| child.unwrap().wait_timeout(SHORT),
             |status, polls, context| match status {
@@ -244,7 +258,7 @@ fn command_output_timeout() {
     in_own_pid_namespace(|| {
         at_each_call(
             "command_output_timeout",
-            true,
+            is_no_child,
             || None,
             |_| {
                 // This thread has the pid that was set before. Set another one, so that the pid
@@ -267,7 +281,7 @@ fn child_stop() {
     in_own_pid_namespace(|| {
         at_each_call(
             "child_stop",
-            true,
+            is_no_child,
             || Some(helper("ignore-stdin")),
             |child| child.unwrap().stop(SHORT),
             |status, _, context| match status {
@@ -285,7 +299,7 @@ fn child_process() {
     in_own_pid_namespace(|| {
         at_each_call(
             "child_process",
-            true,
+            is_no_child,
             || Some(helper("ignore-stdin")),
             |child| {
                 let process = child.unwrap().process()?;
@@ -311,7 +325,7 @@ fn child_read_to_end_timeout() {
     in_own_pid_namespace(|| {
         at_each_call(
             "child_read_to_end_timeout",
-            true,
+            is_no_child,
             || Some(helper("ignore-stdin")),
             |child| {
                 let mut captured = Captured::default();
@@ -333,7 +347,7 @@ fn command_output_timeout_of_a_group() {
         }
         at_each_call(
             test,
-            true,
+            is_no_child,
             || None,
             |_| {
                 // As in `command_output_timeout`.
@@ -364,7 +378,7 @@ fn process_stop_and_kill() {
     in_own_pid_namespace(|| {
         at_each_call(
             "process_stop_and_kill",
-            false,
+            not_at_all,
             || Some(helper("ignore-stdin")),
             |child| {
                 let process = Process::open(child.unwrap().id())?;
@@ -390,7 +404,7 @@ fn process_signal_to_group() {
         }
         at_each_call(
             test,
-            false,
+            not_at_all,
             || Some(leader("ignore-stdin")),
             |child| {
                 let process = Process::open(child.unwrap().id())?;
@@ -412,7 +426,7 @@ fn set_kill() {
     in_own_pid_namespace(|| {
         at_each_call(
             "set_kill",
-            false,
+            not_at_all,
             || Some(helper("ignore-stdin")),
             |child| {
                 let pid = child.unwrap().id();
@@ -436,7 +450,7 @@ fn set_insert_process() {
     in_own_pid_namespace(|| {
         at_each_call(
             "set_insert_process",
-            false,
+            not_at_all,
             || Some(helper("ignore-stdin")),
             |child| {
                 let pid = child.unwrap().id();
@@ -456,6 +470,117 @@ fn set_insert_process() {
             |exit, _, context| match exit {
                 Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
                 Err(error) => assert_not_found(&error, context),
+            },
+        );
+    });
+}
+
+/// A process, and its identity.
+#[derive(Default)]
+struct Identified(Mutex<Option<Identity>>);
+
+impl Identified {
+    fn start(&self) -> Option<Helper> {
+        let child = leader("ignore-stdin");
+        let identity = Process::open(child.id()).unwrap().identity().unwrap();
+        *self.0.lock().unwrap() = Some(identity);
+        // The successor has another start time.
+        outlast_start_tick(child.id());
+        Some(child)
+    }
+
+    fn identity(&self) -> Identity {
+        self.0.lock().unwrap().clone().unwrap()
+    }
+
+    /// Asserts that an open process, which may have been replaced, shows no other identity.
+    fn assert_identity(&self, process: &Process) {
+        let shown = process.identity();
+        assert!(
+            shown.is_none() || shown == Some(self.identity()),
+            "{shown:?}"
+        );
+        if shown.is_some() {
+            assert_eq!(process.identity(), shown, "it is kept");
+        }
+    }
+}
+
+#[test]
+fn process_identity() {
+    in_own_pid_namespace(|| {
+        let identified = Identified::default();
+        at_each_call(
+            "process_identity",
+            not_at_all,
+            || identified.start(),
+            |child| {
+                let process = Process::open(child.unwrap().id())?;
+                identified.assert_identity(&process);
+                process.kill()?;
+                process.wait()
+            },
+            |exit, _, context| match exit {
+                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+                Err(error) => assert_not_found(&error, context),
+            },
+        );
+    });
+}
+
+#[test]
+fn open_identity() {
+    in_own_pid_namespace(|| {
+        let identified = Identified::default();
+        at_each_call(
+            "open_identity",
+            |_| true,
+            || identified.start(),
+            |_| {
+                let process = Process::open_identity(&identified.identity())?;
+                identified.assert_identity(&process);
+                process.kill()?;
+                process.wait()
+            },
+            |exit, _, context| match exit {
+                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+                Err(error) => assert_not_found(&error, context),
+            },
+        );
+    });
+}
+
+#[test]
+fn adopted_process() {
+    in_own_pid_namespace(|| {
+        let identified = Identified::default();
+        at_each_call(
+            "adopted_process",
+            not_at_all,
+            || identified.start(),
+            |child| {
+                let pid = child.unwrap().id();
+                let raw = rustix::process::Pid::from_raw(pid as i32).unwrap();
+                let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
+                let process = Process::from_pidfd(pidfd).unwrap();
+                assert!([0, pid].contains(&process.pid()));
+                identified.assert_identity(&process);
+                let mut set = WaitSet::new();
+                let is_inserted = set.insert_process(&process);
+                assert!(process.pid() == 0 || is_inserted.unwrap());
+                let sent = process.send_signal_to_group(libc::SIGTERM);
+                assert!(process.pid() == 0 || sent.is_ok());
+                process.stop(SHORT).unwrap();
+                process.kill().unwrap();
+                let exit = process.wait().unwrap();
+                if !set.is_empty() {
+                    assert_eq!(set.wait(Some(LONG)).unwrap(), Some((pid, exit)));
+                }
+                Some(exit)
+            },
+            |exit, polls, context| match exit {
+                Some(exit) => assert_eq!(exit.code(), None, "{context}"),
+                None => assert!(polls, "{context}"),
             },
         );
     });

@@ -159,13 +159,19 @@ impl Controller {
 /// The uid of the user "nobody".
 pub const OTHER_USER: u32 = 65_534;
 
-/// Starts a helper that opens processes and waits for them as another user. `None`, and the test is
-/// skipped, if the test does not run as root: only root can change to another user.
+/// Starts a helper that opens processes and waits for them as another user.
 #[cfg(target_os = "linux")]
 pub fn waiter_as_other_user(test: &str) -> Option<Controller> {
+    controller_as_other_user(test, "waiter")
+}
+
+/// Starts a helper as another user. `None`, and the test is skipped, if the test does not run as
+/// root: only root can change to another user.
+#[cfg(target_os = "linux")]
+pub fn controller_as_other_user(test: &str, command: &str) -> Option<Controller> {
     if !nix::unistd::geteuid().is_root() {
         skip(test, "root, to change to another user");
         return None;
     }
-    Some(Controller::new(&format!("waiter {OTHER_USER}")))
+    Some(Controller::new(&format!("as-user {OTHER_USER} {command}")))
 }

@@ -10,7 +10,7 @@ mod subprocess;
 mod verbs;
 
 #[cfg(target_os = "linux")]
-pub use verbs::fork_with;
+pub use verbs::{fork_with, fork_with_pidfd};
 pub use {capabilities::*, helper::*, subprocess::*};
 
 use procwait::{Backend, Error, Exit, Process, wait_pid};
@@ -27,6 +27,13 @@ pub const SHORT: Duration = Duration::from_millis(20);
 pub fn emulates(system: &str) -> bool {
     let names = env::var("PROCWAIT_KQUEUE").unwrap_or_default();
     cfg!(kqueue_on_linux) && names.split(',').any(|name| name == system)
+}
+
+/// Whether the process table has no start time for zombies.
+pub fn hides_start_of_zombies() -> bool {
+    cfg!(any(target_os = "netbsd", target_os = "openbsd"))
+        || emulates("netbsd")
+        || emulates("openbsd")
 }
 
 /// Adds a quirk to the emulated system. Call this only in a subprocess.

@@ -35,9 +35,18 @@ fn run(command: &str) -> ! {
             wait_for_stdin_eof();
             exit(rest)
         }
-        // waiter UID: changes to that user, and waits for processes on request.
+        // as-user UID COMMAND…: changes to that user, and runs the command.
         #[cfg(target_os = "linux")]
-        "waiter" => waiter(rest.parse().unwrap()),
+        "as-user" => {
+            let (uid, command) = rest.split_once(' ').unwrap();
+            change_user(uid.parse().unwrap());
+            run(command)
+        }
+        // waiter: waits for processes on request.
+        #[cfg(target_os = "linux")]
+        "waiter" => waiter(),
+        // identities: prints identities, and opens them, on request.
+        "identities" => identities(),
         // trace PID: traces the process until standard input is closed.
         #[cfg(target_os = "linux")]
         "trace" => {
@@ -188,6 +197,12 @@ fn run(command: &str) -> ! {
             drop(stdin);
             run(command)
         }
+        // identify PID: prints the identity of the process.
+        "identify" => {
+            let process = Process::open(rest.parse().unwrap()).unwrap();
+            println!("{}", identity_of(&process));
+            exit("0")
+        }
         // parent COMMAND…: starts a helper, prints its pid, and ends or reaps it on request.
         "parent" => parent(rest),
         // ignore-stdin: runs until it is killed.
@@ -328,14 +343,27 @@ fn on_term(code: Option<i32>) {
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 pub unsafe fn fork_with(flags: i32) -> i64 {
+    // SAFETY: the caller promises what is needed.
+    unsafe { fork_with_pidfd(flags, std::ptr::null_mut()) }
+}
+
+/// As [`fork_with`]. The flag `CLONE_PIDFD` stores a pidfd of the child.
+///
+/// # Safety
+///
+/// As for `fork`. With that flag, the kernel may write to `pidfd`.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub unsafe fn fork_with_pidfd(flags: i32, pidfd: *mut i32) -> i64 {
     // The arguments are flags and stack, but on s390x stack and flags: see clone(2).
     let (first, second) = if cfg!(target_arch = "s390x") {
         (0, flags)
     } else {
         (flags, 0)
     };
-    // SAFETY: without `CLONE_VM`, the child runs on a copy of the memory, as after `fork`.
-    unsafe { nix::libc::syscall(nix::libc::SYS_clone, first, second, 0, 0, 0) as i64 }
+    // SAFETY: without `CLONE_VM`, the child runs on a copy of the memory, as after `fork`. The caller
+    // promises that the kernel may write to `pidfd`.
+    unsafe { nix::libc::syscall(nix::libc::SYS_clone, first, second, pidfd, 0, 0) as i64 }
 }
 
 #[cfg(target_os = "linux")]
@@ -349,6 +377,11 @@ fn vfork() -> ! {
         wait_for_stdin_eof();
     }
     process::exit(0)
+}
+
+fn identity_of(process: &Process) -> String {
+    let identity = process.identity();
+    identity.map_or("unknown".to_owned(), |identity| identity.to_string())
 }
 
 fn exit(code: &str) -> ! {
@@ -442,18 +475,45 @@ fn parent(command: &str) -> ! {
     process::exit(0)
 }
 
-/// Reads requests: "open PID" opens a process and prints its backend, "signal NUMBER" and
-/// "signal-group NUMBER" print whether the signal was sent, and "wait" prints how the process exited.
 #[cfg(target_os = "linux")]
-fn waiter(uid: u32) -> ! {
+fn change_user(uid: u32) {
     nix::unistd::setgid(uid.into()).unwrap();
     nix::unistd::setuid(uid.into()).unwrap();
     // The change of the uid has cleared this, which hides the exit code in /proc even from
     // processes of the same user: see prctl(2) and ptrace(2).
     nix::sys::prctl::set_dumpable(true).unwrap();
-    let mut process = None;
+}
+
+/// Reads requests: "of PID" prints the identity of a process, or "none"; "open IDENTITY" opens the
+/// process, and prints its pid or the error.
+fn identities() -> ! {
     for line in io::stdin().lines() {
         match line.unwrap().split_once(' ') {
+            Some(("of", pid)) => {
+                let process = Process::open(pid.parse().unwrap()).unwrap();
+                match process.identity() {
+                    Some(identity) => println!("{identity}"),
+                    None => println!("none"),
+                }
+            }
+            Some(("open", identity)) => match Process::open_identity(&identity.parse().unwrap()) {
+                Ok(process) => println!("{}", process.pid()),
+                Err(error) => println!("{error}"),
+            },
+            request => panic!("unknown request {request:?}"),
+        }
+    }
+    process::exit(0)
+}
+
+/// Reads requests: "open PID" opens a process and prints its backend, "signal NUMBER" and
+/// "signal-group NUMBER" print whether the signal was sent, "identity" prints its identity, and "wait"
+/// prints how the process exited. "open-identity IDENTITY" prints whether there is such a process.
+#[cfg(target_os = "linux")]
+fn waiter() -> ! {
+    let mut process = None;
+    for line in io::stdin().lines().map(Result::unwrap) {
+        match line.split_once(' ') {
             Some(("open", pid)) => match Process::open(pid.parse().unwrap()) {
                 Ok(opened) => println!("{}", process.insert(opened).backend()),
                 Err(error) => println!("{error}"),
@@ -472,6 +532,13 @@ fn waiter(uid: u32) -> ! {
                     Err(error) => println!("{error}"),
                 }
             }
+            Some(("open-identity", identity)) => {
+                match Process::open_identity(&identity.parse().unwrap()) {
+                    Ok(_) => println!("opened"),
+                    Err(error) => println!("{error}"),
+                }
+            }
+            None if line == "identity" => println!("{}", identity_of(process.as_ref().unwrap())),
             _ => println!("{}", process.as_mut().unwrap().wait().unwrap()),
         }
     }
