@@ -110,7 +110,8 @@ impl Process {
     /// - after the process has been reaped, unless this was called before,
     /// - if [the pid](Process::pid) is not known,
     /// - on Linux if `/proc` does not show the process (`hidepid`), is of another pid namespace, or
-    ///   has no boot id; and in a [time namespace], where start times are shifted,
+    ///   has no boot id; in a [time namespace], where start times are shifted; and on Linux 5.3 and
+    ///   5.4, unless the process is polled,
     /// - on macOS for processes of other users, unless you are root; on NetBSD and OpenBSD for
     ///   zombies; on FreeBSD in capability mode (Capsicum), and before version 13,
     /// - on Windows if you may not query the process,
