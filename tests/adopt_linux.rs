@@ -48,7 +48,6 @@ use std::{
     process,
     sync::mpsc,
     thread,
-    time::{Duration, Instant},
 };
 
 /// `PIDFD_THREAD` of pidfd_open(2), since Linux 6.9.
@@ -685,6 +684,7 @@ mod in_a_sandbox {
     use super::*;
     use seccomp::{deny, install_filter};
     use seccompiler::SeccompAction;
+    use std::time::{Duration, Instant};
 
     /// Runs the test in threads in which these calls fail, each with another errno.
     fn without(calls: &[i64], test: impl Fn(i32) + Sync) {

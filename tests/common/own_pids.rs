@@ -63,7 +63,9 @@ pub fn outlast_start_tick(pid: u32) {
     let start: i64 = start_time(pid).parse().unwrap();
     loop {
         let now = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap();
-        if now.tv_sec() * 100 + now.tv_nsec() / 10_000_000 > start {
+        #[allow(clippy::useless_conversion)] // 32 bits on i686
+        let ticks = i64::from(now.tv_sec()) * 100 + i64::from(now.tv_nsec()) / 10_000_000;
+        if ticks > start {
             return;
         }
         std::thread::yield_now();
