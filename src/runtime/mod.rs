@@ -46,15 +46,15 @@ trait Awaitable {
     /// When to check again, if there is no event before that.
     fn time_until_check(&self) -> Option<Duration>;
 
-    /// Registers all events that it waits for.
-    fn register<R: Registration>(&self) -> Registrations<R>;
+    /// Registers all events that it waits for. `None` if there are none.
+    fn register<R: Registration>(&self) -> Option<Registrations<R>>;
 }
 
 type Registrations<R> = [Option<io::Result<R>>; 4];
 
-fn register_one<R: Registration>(event: Option<BorrowedEvent<'_>>) -> Registrations<R> {
-    let registered = event.map(|event| R::new(event, Interest::Readable));
-    [registered, None, None, None]
+fn register_one<R: Registration>(event: BorrowedEvent<'_>) -> Registrations<R> {
+    let registered = R::new(event, Interest::Readable);
+    [Some(registered), None, None, None]
 }
 
 impl Awaitable for OpenProcess {
@@ -79,8 +79,8 @@ impl Awaitable for OpenProcess {
         }
     }
 
-    fn register<R: Registration>(&self) -> Registrations<R> {
-        register_one(self.as_event())
+    fn register<R: Registration>(&self) -> Option<Registrations<R>> {
+        self.as_event().map(register_one)
     }
 }
 
@@ -97,8 +97,8 @@ impl Awaitable for Mutex<&mut WaitSet> {
         lock(self).time_until_check()
     }
 
-    fn register<R: Registration>(&self) -> Registrations<R> {
-        register_one(lock(self).as_event())
+    fn register<R: Registration>(&self) -> Option<Registrations<R>> {
+        lock(self).as_event().map(register_one)
     }
 }
 
@@ -119,12 +119,15 @@ async fn wait<R: Registration, S: Future, A: Awaitable>(
             yield_now().await;
             continue;
         }
-        let registrations = awaitable.register::<R>();
+        let Some(registrations) = awaitable.register::<R>() else {
+            let delay = awaitable.time_until_check();
+            sleep(delay.unwrap_or_else(|| backoff.remaining())).await;
+            continue;
+        };
         let is_failed = |registered: &Option<io::Result<R>>| matches!(registered, Some(Err(_)));
         let has_failed = registrations.iter().any(is_failed);
         let registrations = registrations.map(|registered| registered?.ok());
-        let has_events = registrations.iter().any(Option::is_some);
-        if has_events && !R::REPORTS_PAST_EVENTS {
+        if !R::REPORTS_PAST_EVENTS {
             if let Some(output) = awaitable.check(false)? {
                 return Ok(output);
             }
@@ -133,7 +136,7 @@ async fn wait<R: Registration, S: Future, A: Awaitable>(
             }
         }
         let mut delay = awaitable.time_until_check();
-        if has_failed || !has_events && delay.is_none() {
+        if has_failed {
             delay = delay.into_iter().chain([backoff.remaining()]).min();
         }
         match event(registrations, delay.map(sleep)).await {

@@ -22,10 +22,13 @@ impl Awaitable for Mutex<Transfer<'_>> {
         lock(self).time_until_poll()
     }
 
-    fn register<R: Registration>(&self) -> Registrations<R> {
-        lock(self).events().map(|event| {
+    fn register<R: Registration>(&self) -> Option<Registrations<R>> {
+        let transfer = lock(self);
+        let registrations = transfer.events().map(|event| {
             let (event, interest) = event?;
             Some(R::new(event, interest))
-        })
+        });
+        let has_events = registrations.iter().any(Option::is_some);
+        has_events.then_some(registrations)
     }
 }
