@@ -47,7 +47,7 @@ impl Process {
     #[cfg(not(windows))]
     pub fn from_pidfd(pidfd: OwnedFd) -> Result<Process, Error> {
         let handle = Handle::adopt(pidfd).map_err(|error| Error::os("from_pidfd", None, error))?;
-        Ok(OpenProcess::adopt(handle).into())
+        Ok(adopt(handle))
     }
 
     /// Adopts a process by a handle, which refers to this very process: one that it got from
@@ -80,6 +80,10 @@ impl Process {
     pub fn from_handle(handle: OwnedHandle) -> Result<Process, Error> {
         let handle =
             Handle::adopt(handle).map_err(|error| Error::os("from_handle", None, error))?;
-        Ok(OpenProcess::adopt(handle).into())
+        Ok(adopt(handle))
     }
+}
+
+fn adopt(handle: Handle) -> Process {
+    OpenProcess::new(handle.pid(), Some(handle), true).into()
 }

@@ -1,4 +1,4 @@
-//! `Identity`: what tells a process from all others, also after a restart of the program.
+//! `Identity`: distinguishes a process from all others, also after a restart of the program.
 
 use crate::{
     Error, Process,
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{fmt, io, str::FromStr};
 
-/// What tells a process from any other: its pid, when it started, and in which boot of the system.
+/// Distinguishes a process from any other: its pid, when it started, and in which boot of the system.
 ///
 /// It can be stored as text, one word, and found again after a restart of the program, when a bare
 /// pid may be another process's. Everyone who asks about a process gets the same, whatever the
@@ -21,9 +21,9 @@ use std::{fmt, io, str::FromStr};
 /// | OpenBSD | pid, start time in microseconds since the boot, time of the boot |
 /// | NetBSD | pid, start time as of the last clock tick (usually 10 ms) |
 /// | Windows | pid, start time in units of 100 ns |
-/// | iOS, other Unix | there is none |
+/// | iOS, other Unix | not available |
 ///
-/// [`Process::identity`] says when there is none.
+/// [`Process::identity`] lists when it is not available.
 ///
 /// # Examples
 ///
@@ -103,7 +103,8 @@ fn parse(text: &str) -> Option<Identity> {
 }
 
 impl Process {
-    /// What tells this process from any other, also after a restart of this program.
+    /// The identity of this process, which distinguishes it from any other, also after a restart of this
+    /// program.
     ///
     /// `None` if the OS does not show it:
     /// - after the process has been reaped, unless this was called before,

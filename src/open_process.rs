@@ -80,19 +80,7 @@ impl OpenProcess {
         }
     }
 
-    /// A process that another program has opened.
-    #[cfg(all(
-        any(windows, target_os = "linux", target_os = "android"),
-        not(kqueue_on_linux)
-    ))]
-    pub(crate) fn adopt(handle: Handle) -> OpenProcess {
-        OpenProcess {
-            pid: handle.pid(),
-            ..OpenProcess::new(None, Some(handle), true)
-        }
-    }
-
-    fn new(
+    pub(crate) fn new(
         pid: impl Into<Option<Pid>>,
         handle: Option<Handle>,
         allow_fallback: bool,

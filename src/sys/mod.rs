@@ -29,7 +29,6 @@
 //! - `Signal`, and `KILL`. `signal_pid(pid, signal, has_exited)` sends one to a process that the
 //!   OS knows only by its pid, after the latest possible check (`false`: it has exited).
 //! - `scope()`: where pids and start times mean the same as here. `None` if the OS does not show it.
-//!   `BOOT_IS_TIME`: whether `Scope::boot` is a time, which moves when the clock is set.
 //! - On Unix, process groups by number: `refuse_group(pid)`, an error for those that are never
 //!   signaled; `leads_group(pid)`; and `signal_group_of(pid, signal, leads_group)`, which signals the
 //!   group after the latest possible check (`false`: the process does not lead it, or it is empty).
@@ -351,6 +350,9 @@ pub(crate) struct Scope {
     pub(crate) boot: u128,
     pub(crate) pid_namespace: u64,
 }
+
+/// Whether `Scope::boot` is the time of the boot, which moves when the clock is set.
+pub(crate) const BOOT_IS_TIME: bool = cfg!(any(target_os = "openbsd", kqueue_on_linux));
 
 impl Scope {
     /// Of a system whose start times are those of a clock, so that they differ after a boot.

@@ -50,8 +50,6 @@ pub(crate) fn scope() -> Option<Scope> {
     })
 }
 
-pub(crate) const BOOT_IS_TIME: bool = true;
-
 pub(crate) fn fingerprint(pid: Pid) -> Option<Fingerprint> {
     let pidfd = pidfd_open(pid.raw(), PidfdFlags::empty()).ok()?;
     Some(Fingerprint(fstat(pidfd).ok()?.st_ino))

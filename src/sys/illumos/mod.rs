@@ -3,7 +3,7 @@
 mod probe;
 mod psinfo;
 
-pub(crate) use self::probe::{BOOT_IS_TIME, Fingerprint, Probe, SNAPSHOT_CALL, scope, snapshot};
+pub(crate) use self::probe::{Fingerprint, Probe, SNAPSHOT_CALL, scope, snapshot};
 pub(crate) use super::unix::{
     child::{peek_child, try_wait},
     no_events::{Handle, Member, Poller},

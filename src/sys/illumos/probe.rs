@@ -172,8 +172,6 @@ pub(crate) fn scope() -> Option<Scope> {
     Some(Scope::NOTHING_BUT_TIME)
 }
 
-pub(crate) const BOOT_IS_TIME: bool = false;
-
 /// For when no file can be kept open.
 pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
     let opened = PsinfoFile::open(pid).and_then(|file| Ok((fstat(&file.fd)?, file.state()?)));

@@ -26,8 +26,6 @@ pub(crate) fn scope() -> Option<Scope> {
     Some(Scope::NOTHING_BUT_TIME)
 }
 
-pub(crate) const BOOT_IS_TIME: bool = false;
-
 pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
     if let Some(info) = info::<libc::proc_bsdinfo>(pid, libc::PROC_PIDTBSDINFO) {
         let is_zombie = info.pbi_status == libc::SZOMB;

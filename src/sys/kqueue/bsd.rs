@@ -45,8 +45,6 @@ pub(crate) fn scope() -> Option<Scope> {
     })
 }
 
-pub(crate) const BOOT_IS_TIME: bool = cfg!(target_os = "openbsd");
-
 /// Random bytes, since FreeBSD 13 (sys/kern/kern_mib.c, sysctl_bootid).
 #[cfg(target_os = "freebsd")]
 fn boot_id() -> Option<u128> {

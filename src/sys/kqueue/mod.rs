@@ -21,7 +21,7 @@ cfg_if::cfg_if! {
         use emulation::system;
         use process_table::exists;
         pub(crate) use process_table::{
-            BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, peek_child, scope, snapshot, try_wait,
+            Fingerprint, SNAPSHOT_CALL, peek_child, scope, snapshot, try_wait,
         };
     } else {
         use super::unix::posix::exists;
@@ -30,14 +30,14 @@ cfg_if::cfg_if! {
         cfg_if::cfg_if! {
             if #[cfg(target_os = "macos")] {
                 mod apple;
-                pub(crate) use apple::{BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, scope, snapshot};
+                pub(crate) use apple::{Fingerprint, SNAPSHOT_CALL, scope, snapshot};
             } else if #[cfg(target_vendor = "apple")] {
                 pub(crate) use super::unix::posix::{
-                    BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, scope, snapshot,
+                    Fingerprint, SNAPSHOT_CALL, scope, snapshot,
                 };
             } else {
                 mod bsd;
-                pub(crate) use bsd::{BOOT_IS_TIME, Fingerprint, SNAPSHOT_CALL, scope, snapshot};
+                pub(crate) use bsd::{Fingerprint, SNAPSHOT_CALL, scope, snapshot};
             }
         }
         #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]

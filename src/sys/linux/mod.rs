@@ -16,6 +16,6 @@ pub(crate) use self::poller::{Member, Poller};
 pub(crate) use self::procfs::fuzz as fuzz_procfs;
 pub(crate) use self::{
     handle::Handle,
-    probe::{BOOT_IS_TIME, Probe, scope, try_wait_unless_reused},
+    probe::{Probe, scope, try_wait_unless_reused},
 };
 pub(crate) use super::unix::child::{peek_child, try_wait};

@@ -200,8 +200,9 @@ impl Probe {
             return State::Running;
         }
         let is_still_zombie = || file.read().is_ok_and(|again| again.has_exited());
-        let pid = shows_our_pid(file, self.pid).then_some(self.pid);
-        let exit = zombie_exit(stat, self.pid, pid, is_still_zombie);
+        let is_ours = || is_still_zombie() && shows_our_pid(file, self.pid);
+        let exit =
+            child_exit(self.pid, is_ours).or_else(|| zombie_exit(stat, self.pid, is_still_zombie));
         if let Some(exit) = exit.filter(|_| self.is_certain) {
             return State::Exited(exit);
         }
@@ -266,8 +267,6 @@ pub(crate) fn scope() -> Option<Scope> {
     })
 }
 
-pub(crate) const BOOT_IS_TIME: bool = false;
-
 /// std knows the status of a child that it has reaped itself. Otherwise it reaps by the pid,
 /// which can be another child's by now.
 pub(crate) fn try_wait_unless_reused(child: &mut Child) -> io::Result<Option<ExitStatus>> {
@@ -310,26 +309,26 @@ pub(super) fn zombie_exit_of_pidfd(pidfd: BorrowedFd<'_>, pid: Option<Pid>) -> O
     let proc_pid = procfs::pid_of_pidfd(fd)?;
     let stat = StatFile::open(proc_pid).ok()?.read().ok()?;
     let is_still_zombie = || procfs::pid_of_pidfd(fd) == Some(proc_pid);
-    let pid = pid.filter(|_| procfs::shows_our_pid_namespace());
-    let exit = stat
-        .has_exited()
-        .then(|| zombie_exit(&stat, proc_pid, pid, is_still_zombie));
+    let is_ours = || is_still_zombie() && procfs::shows_our_pid_namespace();
+    let exit = stat.has_exited().then(|| {
+        let of_child = pid.and_then(|pid| child_exit(pid, is_ours));
+        of_child.or_else(|| zombie_exit(&stat, proc_pid, is_still_zombie))
+    });
     exit?.filter(|_| is_still_zombie())
 }
 
-/// How a zombie exited, if we may know. `proc_pid` is its pid in /proc, which may be of another
-/// pid namespace; `pid` the one in ours, if that is known. What is asked by pid counts only if it `is_still_zombie` afterwards.
-fn zombie_exit(
-    stat: &Stat,
-    proc_pid: Pid,
-    pid: Option<Pid>,
-    is_still_zombie: impl Fn() -> bool,
-) -> Option<Exit> {
-    if let Some(ChildState::Exited(exit)) = pid.map(peek_child) {
-        if is_still_zombie() {
-            return Some(exit);
-        }
+/// How the process exited if it is our child, and `is_ours` says afterwards that the pid is still its
+/// own, and one of our pid namespace.
+fn child_exit(pid: Pid, is_ours: impl Fn() -> bool) -> Option<Exit> {
+    match peek_child(pid) {
+        ChildState::Exited(exit) if is_ours() => Some(exit),
+        _ => None,
     }
+}
+
+/// How a zombie exited, if /proc shows it. `proc_pid` is its pid there, which may be of another pid
+/// namespace. What is asked by pid counts only if it `is_still_zombie` afterwards.
+fn zombie_exit(stat: &Stat, proc_pid: Pid, is_still_zombie: impl Fn() -> bool) -> Option<Exit> {
     // Before Linux 5.17 it is the status of the first thread, which may have ended before the
     // others. To those who may not inspect the process it is always 0 (fs/proc/array.c,
     // do_task_stat).

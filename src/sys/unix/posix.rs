@@ -27,8 +27,6 @@ pub(crate) fn scope() -> Option<Scope> {
     None
 }
 
-pub(crate) const BOOT_IS_TIME: bool = false;
-
 pub(crate) fn snapshot(pid: Pid) -> io::Result<Option<Snapshot<Fingerprint>>> {
     let (is_child, exit) = match peek_child(pid) {
         ChildState::Running | ChildState::Stopped => (true, None),

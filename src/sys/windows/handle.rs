@@ -171,8 +171,6 @@ pub(crate) fn scope() -> Option<Scope> {
     Some(Scope::NOTHING_BUT_TIME)
 }
 
-pub(crate) const BOOT_IS_TIME: bool = false;
-
 /// The process is opened first, which keeps the pid from being reused. So `has_exited` then shows
 /// about the process that was opened.
 pub(crate) fn signal_pid(

@@ -17,7 +17,7 @@ pub(crate) use self::runtime::HandleRegistration as AsyncIoRegistration;
 #[cfg(feature = "tokio")]
 pub(crate) use self::runtime::HandleRegistration as TokioRegistration;
 pub(crate) use self::{
-    handle::{BOOT_IS_TIME, Handle, KILL, Signal, scope, signal_pid},
+    handle::{Handle, KILL, Signal, scope, signal_pid},
     overlapped::PendingWrite,
     poller::{Member, Poller},
     snapshot::{Fingerprint, SNAPSHOT_CALL, snapshot},
