@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::{LONG, SHORT, helper, helper_command};
-use procwait::{Backend, Error, Identity, Process, WaitSet};
+use common::{Controller, LONG, SHORT, helper, started_later};
+use procwait::{Backend, Error, Process, WaitSet};
 use std::{
     fs::File,
     io,
@@ -224,9 +224,8 @@ fn identity_is_the_same_for_everyone() {
     }
     let polled = Process::open_with(pid, Backend::Polling).unwrap();
     assert_eq!(polled.identity(), None);
-    let output = helper_command(&format!("identify {pid}")).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.trim_end(), identity.to_string());
+    let text = Controller::new("identities").request(&format!("of {pid}"));
+    assert_eq!(text, identity.to_string());
     let other = helper("wait 8");
     assert_ne!(adopt(&*other).unwrap().identity(), Some(identity));
 }
@@ -238,11 +237,7 @@ fn open_identity_until_all_handles_are_closed() {
     let open = || Process::open_identity(&identity);
     assert_eq!(open().unwrap().try_wait().unwrap(), None);
 
-    let mut fields: Vec<_> = identity.to_string().split('-').map(str::to_owned).collect();
-    let start: u64 = fields[1].parse().unwrap();
-    fields[1] = (start + 1).to_string();
-    let later: Identity = fields.join("-").parse().unwrap();
-    let error = Process::open_identity(&later).unwrap_err();
+    let error = Process::open_identity(&started_later(&identity, 1)).unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 
     drop(child.stdin.take());

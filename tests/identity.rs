@@ -16,7 +16,9 @@ mod own_pids;
 #[path = "common/seccomp.rs"]
 mod seccomp;
 
-use common::{Controller, Grandchild, assert_code, emulates, exit_of, helper, open_by_all, skip};
+use common::{
+    Controller, Grandchild, assert_code, exit_of, helper, hides_start_of_zombies, open_by_all, skip,
+};
 use procwait::{Backend, Error, Identity, Process};
 use std::process;
 
@@ -28,12 +30,6 @@ fn has_identities(test: &str) -> bool {
         skip(test, "a system that shows when a process started");
     }
     has_identities
-}
-
-/// Whether a system that shows identities also shows those of zombies.
-fn zombies_have_identities() -> bool {
-    let is_bsd = cfg!(any(target_os = "netbsd", target_os = "openbsd"));
-    !(is_bsd || emulates("netbsd") || emulates("openbsd"))
 }
 
 #[track_caller]
@@ -130,12 +126,8 @@ fn execve_does_not_change_the_identity() {
 }
 
 #[test]
-fn zombie_has_its_identity() {
-    let test = "zombie_has_its_identity";
-    if !zombies_have_identities() {
-        return skip(test, "a system that shows when a zombie started");
-    }
-    if !has_identities(test) {
+fn zombie_has_its_identity_if_its_start_is_shown() {
+    if !has_identities("zombie_has_its_identity_if_its_start_is_shown") {
         return;
     }
     let mut child = helper("wait 7");
@@ -144,12 +136,29 @@ fn zombie_has_its_identity() {
     let before = open_with_identity(pid);
     drop(child.stdin.take());
     exit_of(pid);
-    for process in before.iter().chain(&open_with_identity(pid)) {
-        assert_eq!(process.identity().as_ref(), Some(&identity), "{process:?}");
+    let opened = open_with_identity(pid);
+    let expected = (!hides_start_of_zombies()).then_some(&identity);
+    for process in before.iter().chain(&opened) {
+        assert_eq!(process.identity().as_ref(), expected, "{process:?}");
     }
-    let process = Process::open_identity(&identity).unwrap();
-    let exit = process.try_wait().unwrap().expect("it is a zombie");
-    assert_code(&process, exit, 7);
+    let found = Process::open_identity(&identity);
+    if expected.is_some() {
+        let process = found.unwrap();
+        let exit = process.try_wait().unwrap().expect("it is a zombie");
+        assert_code(&process, exit, 7);
+    } else {
+        assert!(matches!(found, Err(Error::Os { .. })), "{found:?}");
+    }
+
+    // On Windows, a process keeps its pid, and shows its identity, until its last handle is closed.
+    if cfg!(unix) {
+        let not_asked = open_by_all(pid);
+        child.wait().unwrap();
+        for process in &not_asked {
+            assert_eq!(process.identity(), None, "{process:?}");
+        }
+        assert_not_found(&identity);
+    }
 }
 
 #[test]
@@ -225,28 +234,38 @@ mod pid_reuse {
             let old = helper("wait 7");
             let pid = old.id();
             let identity = identity_of(pid);
-            let asked = open_by_all(pid);
+            let (asked, not_asked) = (open_by_all(pid), open_by_all(pid));
             for process in &asked {
                 assert_eq!(process.identity().as_ref(), Some(&identity));
             }
-            let not_asked = open_by_all(pid);
             let mut new = reuse(old);
             let new_identity = identity_of(pid);
             assert_ne!(new_identity, identity);
-            for process in &not_asked {
-                assert_eq!(process.identity(), None, "{process:?}");
-            }
-            for process in &asked {
-                assert_eq!(process.identity().as_ref(), Some(&identity), "{process:?}");
-            }
-            assert_not_found(&identity);
             let opened = Process::open_identity(&new_identity).unwrap();
-            drop(new.stdin.take());
-            assert_eq!(opened.wait().unwrap().code(), Some(8));
-            if zombies_have_identities() {
-                assert_not_found(&identity);
+            for new_exits in [false, true] {
+                if new_exits {
+                    drop(new.stdin.take());
+                    exit_of(pid);
+                }
+                for (asked, not_asked) in asked.iter().zip(&not_asked) {
+                    assert_eq!(asked.identity().as_ref(), Some(&identity), "{asked:?}");
+                    assert_eq!(not_asked.identity(), None, "{not_asked:?}");
+                }
+                let opened = Process::open_identity(&new_identity);
+                if new_exits && hides_start_of_zombies() {
+                    assert!(matches!(opened, Err(Error::Os { .. })), "{opened:?}");
+                    let found = Process::open_identity(&identity);
+                    assert!(matches!(found, Err(Error::Os { .. })), "{found:?}");
+                } else {
+                    let code = new_exits.then_some(Some(8));
+                    let exit = opened.unwrap().try_wait().unwrap();
+                    assert_eq!(exit.map(|exit| exit.code()), code);
+                    assert_not_found(&identity);
+                }
             }
-            new.wait().unwrap();
+            assert_eq!(opened.wait().unwrap().code(), Some(8));
+            assert_eq!(new.wait().unwrap().code(), Some(8));
+            assert_not_found(&identity);
             assert_not_found(&new_identity);
         });
     }
@@ -255,7 +274,10 @@ mod pid_reuse {
 #[cfg(all(target_os = "linux", not(kqueue_on_linux)))]
 mod linux {
     use super::*;
-    use common::{assert_success, controller_as_other_user, has_pidfd, in_a_fork, in_namespaces};
+    use common::{
+        START_TIME, assert_success, controller_as_other_user, has_pidfd, in_a_fork, in_namespaces,
+        number_in, with_field,
+    };
     use nix::{
         libc,
         sched::{CloneFlags, unshare},
@@ -268,22 +290,8 @@ mod linux {
         os::unix::net::UnixStream,
     };
 
-    const START_TIME: usize = 1;
     const PID_NAMESPACE: usize = 2;
     const BOOT: usize = 3;
-
-    /// The identity with another value of one field.
-    fn with_field(identity: &Identity, field: usize, value: &str) -> Identity {
-        let text = identity.to_string();
-        let mut fields: Vec<_> = text.split('-').collect();
-        fields[field] = value;
-        fields.join("-").parse().unwrap()
-    }
-
-    fn number_in(identity: &Identity, field: usize) -> u64 {
-        let text = identity.to_string();
-        text.split('-').nth(field).unwrap().parse().unwrap()
-    }
 
     fn of_other_boot(identity: &Identity) -> Identity {
         with_field(identity, BOOT, "0123456789abcdef0123456789abcdef")

@@ -8,8 +8,8 @@ mod common;
 mod runtimes;
 
 use common::{
-    Controller, Grandchild, LONG, SHORT, add_quirk, assert_success, emulates, helper,
-    helper_command, hides_start_of_zombies, in_a_fork, in_subprocess, open_by_all,
+    Controller, Grandchild, LONG, SHORT, add_quirk, assert_success, controller_as_other_user,
+    emulates, helper, helper_command, in_a_fork, in_subprocess, started_later,
     waiter_as_other_user,
 };
 use futures_lite::future::poll_once;
@@ -312,54 +312,27 @@ fn process_of_another_user() {
 
 #[test]
 fn identity_of_another_users_process() {
-    let Some(mut waiter) = waiter_as_other_user("identity_of_another_users_process") else {
+    let test = "identity_of_another_users_process";
+    let Some(mut other_user) = controller_as_other_user(test, "identities") else {
         return;
     };
     let mut grandchild = Grandchild::new("wait 7");
     let identity = Process::open(grandchild.pid).unwrap().identity().unwrap();
-    waiter.request(&format!("open {}", grandchild.pid));
-    let seen = waiter.request("identity");
+    let seen = other_user.request(&format!("of {}", grandchild.pid));
     if emulates("apple") {
-        assert_eq!(seen, "unknown");
-        let seen = waiter.request(&format!("open-identity {identity}"));
+        assert_eq!(seen, "none");
+        let seen = other_user.request(&format!("open {identity}"));
         assert!(seen.starts_with("open_identity failed"), "{seen}");
     } else {
         assert_eq!(seen, identity.to_string());
-        let seen = waiter.request(&format!("open-identity {identity}"));
-        assert_eq!(seen, "opened");
+        let seen = other_user.request(&format!("open {identity}"));
+        assert_eq!(seen, grandchild.pid.to_string());
     }
     grandchild.end();
     wait_pid(grandchild.pid, None).unwrap().unwrap();
     grandchild.reap();
-    let seen = waiter.request(&format!("open-identity {identity}"));
+    let seen = other_user.request(&format!("open {identity}"));
     assert_eq!(seen, format!("process {} not found", grandchild.pid));
-}
-
-#[test]
-fn identity_of_a_zombie() {
-    let mut child = helper("wait 7");
-    let pid = child.id();
-    let opened = open_by_all(pid);
-    let identity = Process::open(pid).unwrap().identity().unwrap();
-    drop(child.stdin.take());
-    common::exit_of(pid);
-    let expected = (!hides_start_of_zombies()).then_some(&identity);
-    for process in opened.iter().chain(&open_by_all(pid)) {
-        assert_eq!(process.identity().as_ref(), expected, "{process:?}");
-    }
-    let found = Process::open_identity(&identity);
-    if expected.is_some() {
-        assert_eq!(found.unwrap().try_wait().unwrap().unwrap().code(), Some(7));
-    } else {
-        assert!(matches!(found, Err(Error::Os { .. })));
-    }
-
-    let (opened, _) = (open_by_all(pid), child.wait().unwrap());
-    for process in &opened {
-        assert_eq!(process.identity(), None, "{process:?}");
-    }
-    let error = Process::open_identity(&identity).unwrap_err();
-    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
 
 /// The model's boot is a time on each system, as OpenBSD's.
@@ -374,13 +347,7 @@ fn identity_after_the_clock_was_set() {
         let mut child = helper("wait 7");
         let process = Process::open(child.id()).unwrap();
         let identity = process.identity().unwrap();
-        let started_later = |microseconds: u64| -> Identity {
-            let text = identity.to_string();
-            let mut fields: Vec<_> = text.split('-').map(str::to_owned).collect();
-            let start: u64 = fields[1].parse().unwrap();
-            fields[1] = (start + microseconds).to_string();
-            fields.join("-").parse().unwrap()
-        };
+        let started_later = |microseconds| started_later(&identity, microseconds);
         let open = |identity: &Identity| Process::open_identity(identity).unwrap_err();
         // Only another boot time can have been rounded differently.
         assert!(Process::open_identity(&identity).is_ok());

@@ -8,14 +8,13 @@ mod common;
 mod own_pids;
 
 use common::{
-    Grandchild, LONG, SHORT, emulates, exit_of, helper, helper_command, hides_start_of_zombies,
-    open_by_all, skip, spawn,
+    Grandchild, LONG, SHORT, emulates, helper, helper_command, hides_start_of_zombies, skip, spawn,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use own_pids::{
     helper_with_pid, in_own_pid_namespace, mount_on_proc, reuse, set_next_pid, start_time,
 };
-use procwait::{Backend, Captured, ChildExt as _, Error, Process, WaitSet, wait_pid};
+use procwait::{Backend, Captured, ChildExt as _, Process, WaitSet, wait_pid};
 use std::{fs, os::unix::process::CommandExt as _, time::Duration};
 
 #[test]
@@ -57,49 +56,6 @@ fn polled_pid_reused_by_a_zombie() {
             return skip("polled_pid_reused_by_a_zombie", needed);
         }
         assert_eq!(exit.status(), None, "not of the new process");
-    });
-}
-
-#[test]
-fn identity_is_of_the_original_process() {
-    in_own_pid_namespace(|| {
-        let old = helper("wait 7");
-        let pid = old.id();
-        let (asked, unasked) = (open_by_all(pid), open_by_all(pid));
-        let identity = Process::open(pid).unwrap().identity().unwrap();
-        for process in &asked {
-            assert_eq!(process.identity().as_ref(), Some(&identity));
-        }
-
-        let mut new = reuse(old);
-        let new_identity = Process::open(pid).unwrap().identity().unwrap();
-        assert_ne!(new_identity, identity);
-        for new_exits in [false, true] {
-            if new_exits {
-                drop(new.stdin.take());
-                exit_of(pid);
-            }
-            for (asked, unasked) in asked.iter().zip(&unasked) {
-                assert_eq!(asked.identity().as_ref(), Some(&identity), "{asked:?}");
-                assert_eq!(unasked.identity(), None, "{unasked:?}");
-            }
-            let opened = Process::open_identity(&new_identity);
-            let error = Process::open_identity(&identity).unwrap_err();
-            if new_exits && hides_start_of_zombies() {
-                assert!(matches!(opened.unwrap_err(), Error::Os { .. }));
-                assert!(matches!(error, Error::Os { .. }), "{error:?}");
-            } else {
-                let code = new_exits.then_some(Some(8));
-                let exit = opened.unwrap().try_wait().unwrap();
-                assert_eq!(exit.map(|exit| exit.code()), code);
-                assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-            }
-        }
-        assert_eq!(new.wait().unwrap().code(), Some(8));
-        for identity in [&identity, &new_identity] {
-            let error = Process::open_identity(identity).unwrap_err();
-            assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-        }
     });
 }
 

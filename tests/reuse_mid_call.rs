@@ -373,6 +373,14 @@ fn assert_not_found(error: &Error, context: &str) {
     );
 }
 
+/// The exit is that of the process, which is killed, and not that of its successor.
+fn assert_killed_or_not_found(exit: Result<Exit, Error>, _polls: bool, context: &str) {
+    match exit {
+        Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
+        Err(error) => assert_not_found(&error, context),
+    }
+}
+
 #[test]
 fn process_stop_and_kill() {
     in_own_pid_namespace(|| {
@@ -386,10 +394,7 @@ fn process_stop_and_kill() {
                 process.kill()?;
                 process.wait()
             },
-            |exit, _, context| match exit {
-                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
-                Err(error) => assert_not_found(&error, context),
-            },
+            assert_killed_or_not_found,
         );
     });
 }
@@ -413,10 +418,7 @@ fn process_signal_to_group() {
                 }
                 process.wait()
             },
-            |exit, _, context| match exit {
-                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
-                Err(error) => assert_not_found(&error, context),
-            },
+            assert_killed_or_not_found,
         );
     });
 }
@@ -467,10 +469,7 @@ fn set_insert_process() {
                 assert_eq!(set.wait(Some(LONG))?, found);
                 process.wait()
             },
-            |exit, _, context| match exit {
-                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
-                Err(error) => assert_not_found(&error, context),
-            },
+            assert_killed_or_not_found,
         );
     });
 }
@@ -520,10 +519,7 @@ fn process_identity() {
                 process.kill()?;
                 process.wait()
             },
-            |exit, _, context| match exit {
-                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
-                Err(error) => assert_not_found(&error, context),
-            },
+            assert_killed_or_not_found,
         );
     });
 }
@@ -542,10 +538,7 @@ fn open_identity() {
                 process.kill()?;
                 process.wait()
             },
-            |exit, _, context| match exit {
-                Ok(exit) => assert_eq!(exit.code(), None, "{context}"),
-                Err(error) => assert_not_found(&error, context),
-            },
+            assert_killed_or_not_found,
         );
     });
 }

@@ -13,7 +13,7 @@ mod verbs;
 pub use verbs::{fork_with, fork_with_pidfd};
 pub use {capabilities::*, helper::*, subprocess::*};
 
-use procwait::{Backend, Error, Exit, Process, wait_pid};
+use procwait::{Backend, Error, Exit, Identity, Process, wait_pid};
 use std::{env, thread, time::Duration};
 
 /// The timeout of waits that are expected to complete. It is long enough for any machine, and keeps
@@ -34,6 +34,27 @@ pub fn hides_start_of_zombies() -> bool {
     cfg!(any(target_os = "netbsd", target_os = "openbsd"))
         || emulates("netbsd")
         || emulates("openbsd")
+}
+
+/// The place of the start time in the text of an identity.
+pub const START_TIME: usize = 1;
+
+/// The identity with another value of one field.
+pub fn with_field(identity: &Identity, field: usize, value: &str) -> Identity {
+    let text = identity.to_string();
+    let mut fields: Vec<_> = text.split('-').collect();
+    fields[field] = value;
+    fields.join("-").parse().unwrap()
+}
+
+pub fn number_in(identity: &Identity, field: usize) -> u64 {
+    let text = identity.to_string();
+    text.split('-').nth(field).unwrap().parse().unwrap()
+}
+
+pub fn started_later(identity: &Identity, by: u64) -> Identity {
+    let start_time = number_in(identity, START_TIME) + by;
+    with_field(identity, START_TIME, &start_time.to_string())
 }
 
 /// Adds a quirk to the emulated system. Call this only in a subprocess.

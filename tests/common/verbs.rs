@@ -197,12 +197,6 @@ fn run(command: &str) -> ! {
             drop(stdin);
             run(command)
         }
-        // identify PID: prints the identity of the process.
-        "identify" => {
-            let process = Process::open(rest.parse().unwrap()).unwrap();
-            println!("{}", identity_of(&process));
-            exit("0")
-        }
         // parent COMMAND…: starts a helper, prints its pid, and ends or reaps it on request.
         "parent" => parent(rest),
         // ignore-stdin: runs until it is killed.
@@ -379,11 +373,6 @@ fn vfork() -> ! {
     process::exit(0)
 }
 
-fn identity_of(process: &Process) -> String {
-    let identity = process.identity();
-    identity.map_or("unknown".to_owned(), |identity| identity.to_string())
-}
-
 fn exit(code: &str) -> ! {
     // On Windows, exit codes are u32. `exit` takes the same 32 bits as i32.
     let code: i64 = code.parse().expect("an exit code");
@@ -507,13 +496,12 @@ fn identities() -> ! {
 }
 
 /// Reads requests: "open PID" opens a process and prints its backend, "signal NUMBER" and
-/// "signal-group NUMBER" print whether the signal was sent, "identity" prints its identity, and "wait"
-/// prints how the process exited. "open-identity IDENTITY" prints whether there is such a process.
+/// "signal-group NUMBER" print whether the signal was sent, and "wait" prints how the process exited.
 #[cfg(target_os = "linux")]
 fn waiter() -> ! {
     let mut process = None;
-    for line in io::stdin().lines().map(Result::unwrap) {
-        match line.split_once(' ') {
+    for line in io::stdin().lines() {
+        match line.unwrap().split_once(' ') {
             Some(("open", pid)) => match Process::open(pid.parse().unwrap()) {
                 Ok(opened) => println!("{}", process.insert(opened).backend()),
                 Err(error) => println!("{error}"),
@@ -532,13 +520,6 @@ fn waiter() -> ! {
                     Err(error) => println!("{error}"),
                 }
             }
-            Some(("open-identity", identity)) => {
-                match Process::open_identity(&identity.parse().unwrap()) {
-                    Ok(_) => println!("opened"),
-                    Err(error) => println!("{error}"),
-                }
-            }
-            None if line == "identity" => println!("{}", identity_of(process.as_ref().unwrap())),
             _ => println!("{}", process.as_mut().unwrap().wait().unwrap()),
         }
     }
