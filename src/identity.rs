@@ -28,6 +28,7 @@ use std::{fmt, io, str::FromStr};
 /// # Examples
 ///
 /// ```
+/// # #[cfg(unix)] {
 /// use procwait::{Identity, Process};
 /// use std::process::Command;
 ///
@@ -46,6 +47,7 @@ use std::{fmt, io, str::FromStr};
 ///     Err(error) => return Err(error.into()), // it is not known whether it has exited
 /// }
 /// # child.wait()?;
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
