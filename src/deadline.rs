@@ -152,18 +152,20 @@ mod tests {
     fn interrupted_and_early_sleeps_go_on_until_the_deadline() {
         let timeout = Duration::from_millis(20);
         let start = Instant::now();
-        let mut calls = 0;
-        let woken = Deadline::after(timeout).sleep(|timeout| {
+        let (mut calls, mut is_late) = (0, false);
+        let woken = Deadline::after(timeout).sleep(|remaining| {
             calls += 1;
+            // On a busy machine, even the first call can come after the deadline.
+            is_late |= calls == 1 && remaining == Some(Duration::ZERO);
             if calls % 2 == 1 {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            thread::sleep(timeout.unwrap() / 2);
+            thread::sleep(remaining.unwrap() / 2);
             Ok(false)
         });
         assert!(!woken.unwrap());
         assert!(start.elapsed() >= timeout);
-        assert!(calls > 1, "the interruption ended it");
+        assert!(calls > 1 || is_late, "the interruption ended it");
     }
 
     #[test]
@@ -173,16 +175,20 @@ mod tests {
         let wake_ups: [&dyn Fn() -> io::Result<bool>; 2] = [&interrupted, &early];
         for wake_up in wake_ups {
             let timeout = Duration::from_millis(5);
-            let mut has_event = false;
-            let woken = Deadline::after(timeout).sleep(|_| {
-                if has_event {
-                    return Ok(true);
-                }
-                has_event = true;
-                thread::sleep(timeout * 2); // A signal handler, or the program is stopped.
-                wake_up()
-            });
-            assert!(woken.unwrap());
+            let mut is_in_time = false; // as above
+            while !is_in_time {
+                let mut has_event = false;
+                let woken = Deadline::after(timeout).sleep(|remaining| {
+                    if has_event {
+                        return Ok(true);
+                    }
+                    has_event = true;
+                    is_in_time = remaining != Some(Duration::ZERO);
+                    thread::sleep(timeout * 2); // A signal handler, or the program is stopped.
+                    wake_up()
+                });
+                assert!(woken.unwrap() || !is_in_time);
+            }
         }
     }
 
