@@ -68,6 +68,7 @@ const CALLS: &[i64] = &[
     libc::SYS_getpgid,
     libc::SYS_ioctl,
     libc::SYS_fstat,
+    libc::SYS_newfstatat,
     libc::SYS_preadv2,
     libc::SYS_pwritev2,
 ];

@@ -32,13 +32,17 @@ use procwait::{
 };
 use runtimes::{ALL, AsyncRuntime};
 use rustix::thread::gettid;
-use seccomp::{deny, install_filter};
+use seccomp::{deny, deny_on_fds_from, install_filter};
 use seccompiler::SeccompAction;
 use std::{
+    fs::File,
     process::Stdio,
     thread,
     time::{Duration, Instant},
 };
+
+/// What `fstat` of the C libraries calls.
+const FSTAT: [i64; 3] = [libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx];
 
 /// Runs the test in a thread in which these calls fail.
 fn in_sandbox(calls: &'static [i64], errno: i32, test: impl FnOnce(i32) + Send + 'static) {
@@ -160,17 +164,21 @@ fn output_uses_what_is_not_denied() {
     }
 }
 
-/// With these denied, nothing says whether a read would block.
-const UNREADABLE: [libc::c_long; 4] = [
-    libc::SYS_ppoll,
-    libc::SYS_ioctl,
-    libc::SYS_preadv2,
-    libc::SYS_fstat,
-];
+/// Runs the test in a thread in which nothing says whether a read would block.
+fn with_unreadable_output(test: impl FnOnce() + Send + 'static) {
+    const LOWEST: usize = 50;
+    let calls = &[libc::SYS_ppoll, libc::SYS_ioctl, libc::SYS_preadv2];
+    in_sandbox(calls, libc::EPERM, |errno| {
+        let lower = [(); LOWEST].map(|()| File::open("/dev/null").unwrap());
+        deny_on_fds_from(LOWEST as u64, &FSTAT, errno);
+        test();
+        drop(lower);
+    });
+}
 
 #[test]
 fn unreadable_output_is_an_error() {
-    in_sandbox(&UNREADABLE, libc::EPERM, |_| {
+    with_unreadable_output(|| {
         let mut child = piped("write 1000 7");
         let mut captured = Captured::default();
         for timeout in [SHORT, LONG] {
@@ -184,7 +192,7 @@ fn unreadable_output_is_an_error() {
 #[test]
 fn command_with_unreadable_output_is_killed_and_reaped() {
     common::in_subprocess(|| {
-        in_sandbox(&UNREADABLE, libc::EPERM, |_| {
+        with_unreadable_output(|| {
             let mut command = std::process::Command::new("sleep");
             let error = command.arg("60").output_timeout(LONG).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
@@ -255,7 +263,6 @@ fn streams_are_read_completely_whatever_is_denied() {
         let (parent_end, child_end) = UnixStream::pair().ok()?;
         Some((parent_end.into(), child_end.into()))
     }
-    const STAT: &[i64] = &[libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx];
     const NAME: &[i64] = &[libc::SYS_getsockname];
     const POLL: &[i64] = &[libc::SYS_ppoll];
     const FIONREAD: &[i64] = &[libc::SYS_ioctl];
@@ -280,7 +287,7 @@ fn streams_are_read_completely_whatever_is_denied() {
             skip("streams_are_read_completely_whatever_is_denied", &needed);
             continue;
         }
-        for calls in [STAT, NAME, POLL, FIONREAD, READ, OPEN] {
+        for calls in [&FSTAT, NAME, POLL, FIONREAD, READ, OPEN] {
             for errno in [libc::EPERM, libc::ENOSYS] {
                 let (parent_end, child_end) = ends().unwrap();
                 in_sandbox(&[], 0, move |_| {

@@ -6,13 +6,10 @@ use crate::{
     pid::Pid,
     sys::{
         ChildState, KeepFd, ProcessProbe as _, Scope, Snapshot, State,
-        linux::probe::Probe as LinuxProbe, unix::child as linux_child,
+        linux::probe::Probe as LinuxProbe, unix::child as linux_child, unix::file::fstat,
     },
 };
-use rustix::{
-    fs::fstat,
-    process::{PidfdFlags, geteuid, getuid, pidfd_open},
-};
+use rustix::process::{PidfdFlags, geteuid, getuid, pidfd_open};
 use std::{
     collections::HashMap,
     env, fs, io,

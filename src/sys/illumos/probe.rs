@@ -10,16 +10,16 @@ use crate::{
         unix::{
             child::peek_child,
             fd::{GuardedFd, above_standard_streams, may_keep},
+            file::{Stat, fstat, open},
             posix,
         },
     },
 };
 use rustix::{
     fd::{AsFd as _, BorrowedFd},
-    fs::{Mode, OFlags, Stat, fstat, open},
     io::{Errno, pread, retry_on_intr},
 };
-use std::io;
+use std::{ffi::CString, io};
 
 pub(crate) const SNAPSHOT_CALL: &str = posix::SNAPSHOT_CALL;
 
@@ -123,8 +123,8 @@ pub(crate) struct PsinfoFile {
 impl PsinfoFile {
     /// An error also if it has an unknown layout.
     fn open(pid: Pid) -> io::Result<PsinfoFile> {
-        let path = format!("/proc/{}/psinfo", pid.get());
-        let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let path = CString::new(format!("/proc/{}/psinfo", pid.get()))?;
+        let fd = open(&path, libc::O_RDONLY)?;
         read(fd.as_fd(), pid)?;
         let fd = above_standard_streams(fd)?.into();
         Ok(PsinfoFile { fd, pid })

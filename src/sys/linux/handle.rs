@@ -5,7 +5,7 @@ use super::{
     procfs::{self, StatFile},
     syscalls::{
         is_kernel_at_least, pidfd_exit_status, pidfd_open, pidfd_pid, pidfd_send_signal,
-        pidfd_signal_group,
+        pidfd_signal_group, status_flags,
     },
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         unix::{
             child,
             fd::{GuardedFd, above_standard_streams},
+            file::fstat,
             poll::revents,
         },
     },
@@ -24,7 +25,6 @@ use crate::{
 use rustix::{
     event::PollFlags,
     fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-    fs::{OFlags, fcntl_getfl, fstat},
     io::{Errno, FdFlags, fcntl_setfd},
 };
 use std::{io, time::Duration};
@@ -139,7 +139,7 @@ impl Handle {
         require_pidfd(pidfd.as_fd())?;
         // PIDFD_THREAD is O_EXCL (include/uapi/linux/pidfd.h). Such a pidfd polls as readable once
         // that one thread has ended.
-        if fcntl_getfl(&pidfd)?.contains(OFlags::EXCL) {
+        if status_flags(pidfd.as_fd())? & libc::O_EXCL != 0 {
             return Err(refusal("it is the pidfd of a thread (PIDFD_THREAD)"));
         }
         fcntl_setfd(&pidfd, FdFlags::CLOEXEC)?;

@@ -2,10 +2,13 @@
 //! and write as well.
 
 use super::syscalls::is_kernel_at_least;
-use crate::sys::unix::{fd::above_standard_streams, result};
+use crate::sys::unix::{
+    fd::above_standard_streams,
+    file::{fstat, open},
+    result,
+};
 use rustix::{
     fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-    fs::{Mode, OFlags, fstat, open},
     io::Errno,
 };
 use std::{ffi::CStr, io::Write as _, mem::MaybeUninit};
@@ -68,13 +71,13 @@ unsafe fn transfer(
 
 /// Opens the pipe again. The new open file description has an `O_NONBLOCK` that no other
 /// process shares. (A terminal must not be opened so: for a master that makes a new terminal.)
-pub(crate) fn reopen(pipe: BorrowedFd<'_>, access: OFlags) -> Option<OwnedFd> {
+pub(crate) fn reopen(pipe: BorrowedFd<'_>, access: libc::c_int) -> Option<OwnedFd> {
     let mut path = [0; 40];
     // Threads can have descriptor tables of their own: CLONE_FILES, clone(2).
     write!(&mut path[..], "/proc/thread-self/fd/{}\0", pipe.as_raw_fd()).ok()?;
     let path = CStr::from_bytes_until_nul(&path).ok()?;
-    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let opened = above_standard_streams(open(path, flags, Mode::empty()).ok()?).ok()?;
+    let flags = access | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let opened = above_standard_streams(open(path, flags).ok()?).ok()?;
     // Another file system can be mounted at /proc.
     let (pipe, opened_pipe) = (fstat(pipe).ok()?, fstat(&opened).ok()?);
     let is_same = (pipe.st_dev, pipe.st_ino) == (opened_pipe.st_dev, opened_pipe.st_ino);

@@ -15,6 +15,7 @@ use crate::{
         unix::{
             child::{self, peek_child},
             fd::may_keep,
+            file::fstat,
             group::process_group,
             signal::reaped_elsewhere,
         },
@@ -22,7 +23,6 @@ use crate::{
 };
 use rustix::{
     fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-    fs::fstat,
     io::Errno,
     process::WaitId,
 };

@@ -1,13 +1,15 @@
 //! The files of `/proc` (proc(5)), read without allocating.
 
-use super::syscalls::is_kernel_at_least;
+use super::syscalls::{is_kernel_at_least, readlink};
 use crate::{
     pid::Pid,
-    sys::unix::fd::{GuardedFd, above_standard_streams},
+    sys::unix::{
+        fd::{GuardedFd, above_standard_streams},
+        file,
+    },
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-    fs::{CWD, Mode, OFlags, open, readlinkat_raw},
     io::{Errno, Result, pread, retry_on_intr},
 };
 use std::{ffi::CStr, fmt, io::Write as _, process, str};
@@ -208,13 +210,13 @@ fn parse_uuid(line: &[u8]) -> Option<u128> {
 
 fn namespace(path: &CStr) -> Option<u64> {
     let mut link = [0; 64];
-    let length = match readlinkat_raw(CWD, path, &mut link[..]) {
-        Ok(length) => length,
+    let link = match readlink(path, &mut link) {
+        Ok(link) => link,
         Err(Errno::NOENT) => return Some(0),
         Err(_) => return None,
     };
     // "time:[4026531834]"
-    let digits = link[..length].iter().filter(|byte| byte.is_ascii_digit());
+    let digits = link.iter().filter(|byte| byte.is_ascii_digit());
     Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
@@ -228,7 +230,7 @@ pub(crate) fn may_read_exit_code(pid: Pid, stat: &Stat) -> bool {
     let Some(path) = path_in(&mut path, format_args!("/proc/{}/exe", pid.get())) else {
         return false;
     };
-    match readlinkat_raw(CWD, path, &mut link[..]) {
+    match readlink(path, &mut link) {
         Ok(_) => true,
         // Or there is no such path any more, after `chroot` or `setuid`.
         Err(Errno::NOENT) => StatFile::open(pid).and_then(|file| file.read()).as_ref() == Ok(stat),
@@ -253,8 +255,7 @@ fn read_file<'a>(path: fmt::Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [
 fn open_file(path: fmt::Arguments<'_>) -> Result<OwnedFd> {
     let mut buffer = [0; PATH_MAX];
     let path = path_in(&mut buffer, path).ok_or(Errno::NAMETOOLONG)?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    retry_on_intr(|| open(path, flags, Mode::empty()))
+    retry_on_intr(|| file::open(path, libc::O_RDONLY))
 }
 
 /// The directory of the process that has the pid now. Signals can be sent to it as to a pidfd

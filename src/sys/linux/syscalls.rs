@@ -175,6 +175,22 @@ pub(super) fn epoll_pwait2(
     })
 }
 
+/// The path to which a link leads, cut off if it does not fit.
+pub(super) fn readlink<'a>(link: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let (start, size) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the path of the link ends with a NUL. The kernel writes `size` bytes at most to the
+    // buffer, which is borrowed for the call.
+    let length = result(unsafe { libc::readlinkat(libc::AT_FDCWD, link.as_ptr(), start, size) })?;
+    Ok(&buffer[..length])
+}
+
+/// The flags that were given to `open`, as far as `fcntl` reports them (F_GETFL, fcntl(2)).
+pub(super) fn status_flags(fd: BorrowedFd<'_>) -> Result<libc::c_int, Errno> {
+    // SAFETY: it takes integers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    result(flags).map(|_| flags)
+}
+
 /// `tgkill` with the null signal: only a process has a thread of the same id. The errors are
 /// ESRCH, and EPERM if we may not signal it, or a sandbox denies the call.
 pub(super) fn test_thread_group(pid: Pid) -> Result<(), Errno> {
@@ -196,14 +212,14 @@ pub(super) fn is_kernel_at_least(major: u32, minor: u32) -> bool {
 
 /// `None` if a sandbox denies the call, which rustix does not expect.
 fn kernel_version() -> Option<(u32, u32)> {
-    let mut uname = MaybeUninit::uninit();
+    let mut uname = MaybeUninit::zeroed();
     // SAFETY: the kernel writes the answer to `uname`, which is live and large enough.
     if unsafe { libc::uname(uname.as_mut_ptr()) } != 0 {
         return None;
     }
-    // SAFETY: the call has succeeded, and so has filled it in.
-    let uname = unsafe { uname.assume_init() };
-    // SAFETY: the kernel ends each string with a NUL.
+    // SAFETY: it consists of arrays of integers. They are zero if a sandbox has only feigned success.
+    let uname: libc::utsname = unsafe { uname.assume_init() };
+    // SAFETY: the string ends with a NUL, whether the kernel has written it or not.
     let release = unsafe { CStr::from_ptr(uname.release.as_ptr()) };
     let release = release.to_str().unwrap_or_default();
     let mut numbers = release.split(|char: char| !char.is_ascii_digit());

@@ -4,6 +4,7 @@
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 pub(crate) mod child;
 pub(crate) mod fd;
+pub(crate) mod file;
 pub(crate) mod group;
 pub(crate) mod no_events;
 mod pipes;

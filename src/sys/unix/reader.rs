@@ -1,12 +1,14 @@
 //! What kind of file a stream is, and how to read from it without blocking.
 
-use super::poll::revents;
+use super::{
+    file::{file_type, fstat, offset},
+    poll::revents,
+};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use crate::sys::linux::nonblocking;
 use rustix::{
     event::PollFlags,
     fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-    fs::{FileType, OFlags, fstat, tell},
     io::{Errno, ioctl_fionread, retry_on_intr},
 };
 use std::{
@@ -46,11 +48,11 @@ impl Kind {
         let Ok(stat) = fstat(fd) else {
             return Kind::Device;
         };
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Fifo => Kind::Pipe,
-            FileType::RegularFile => Kind::File,
-            FileType::Socket if is_unix_socket(fd) => Kind::UnixSocket,
-            FileType::Socket => Kind::OtherSocket,
+        match file_type(&stat) {
+            libc::S_IFIFO => Kind::Pipe,
+            libc::S_IFREG => Kind::File,
+            libc::S_IFSOCK if is_unix_socket(fd) => Kind::UnixSocket,
+            libc::S_IFSOCK => Kind::OtherSocket,
             _ => Kind::Device,
         }
     }
@@ -150,7 +152,7 @@ impl Rest {
     fn of_file(fd: BorrowedFd<'_>) -> Rest {
         let size = fstat(fd).map_or(u64::MAX, |stat| stat.st_size as u64);
         Rest {
-            bytes: size.saturating_sub(tell(fd).unwrap_or(0)),
+            bytes: size.saturating_sub(offset(fd).unwrap_or(0)),
             in_flight: None,
         }
     }
@@ -255,7 +257,7 @@ impl Reader {
     fn without_flag(&mut self, fd: BorrowedFd<'_>) -> Method {
         match self.kind(fd) {
             Kind::Pipe => {
-                nonblocking::reopen(fd, OFlags::RDONLY).map_or(Method::None, Method::Reopened)
+                nonblocking::reopen(fd, libc::O_RDONLY).map_or(Method::None, Method::Reopened)
             }
             Kind::File => Method::File,
             _ => Method::None,
@@ -329,7 +331,6 @@ fn is_readable(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 pub(super) mod nonblocking {
     use rustix::{
         fd::{BorrowedFd, OwnedFd},
-        fs::OFlags,
         io::Errno,
     };
     use std::mem::MaybeUninit;
@@ -346,7 +347,7 @@ pub(super) mod nonblocking {
         Err(Errno::NOSYS)
     }
 
-    pub(crate) fn reopen(_: BorrowedFd<'_>, _: OFlags) -> Option<OwnedFd> {
+    pub(crate) fn reopen(_: BorrowedFd<'_>, _: libc::c_int) -> Option<OwnedFd> {
         None
     }
 }

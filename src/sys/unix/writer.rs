@@ -1,6 +1,7 @@
 //! Writes to the standard input of a child without blocking, and without changing its flags.
 
 use super::{
+    file::{file_type, fstat},
     reader::{is_refusal, nonblocking},
     result,
 };
@@ -8,7 +9,6 @@ use crate::sys::InputBuffer;
 use rustix::{
     event::PollFlags,
     fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-    fs::{FileType, OFlags, fstat},
     io::{Errno, write},
 };
 use std::io;
@@ -163,14 +163,13 @@ impl Method {
     }
 
     fn without_flag(fd: BorrowedFd<'_>) -> Method {
-        let file_type = fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        match file_type {
-            Ok(FileType::Fifo) => match nonblocking::reopen(fd, OFlags::WRONLY) {
+        match fstat(fd).map(|stat| file_type(&stat)) {
+            Ok(libc::S_IFIFO) => match nonblocking::reopen(fd, libc::O_WRONLY) {
                 Some(own) => Method::Reopened(own),
                 None => Method::AfterPoll(PIPE_BUF),
             },
-            Ok(FileType::Socket) => Method::Socket,
-            Ok(FileType::RegularFile) => Method::File,
+            Ok(libc::S_IFSOCK) => Method::Socket,
+            Ok(libc::S_IFREG) => Method::File,
             _ => Method::AfterPoll(Method::TERMINAL_ROOM),
         }
     }
