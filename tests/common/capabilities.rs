@@ -26,6 +26,11 @@ pub fn cpu_clock_counts_ticks() -> bool {
     }
 }
 
+/// Whether the kernel is gVisor.
+pub fn is_gvisor() -> bool {
+    std::fs::exists("/proc/sentry-meminfo").unwrap_or(false)
+}
+
 /// Whether the kernel has pidfds and this process may open them.
 #[cfg(target_os = "linux")]
 pub fn has_pidfd() -> bool {
