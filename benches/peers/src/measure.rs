@@ -1,7 +1,7 @@
 //! What is measured, and how often.
 
 use crate::{
-    implementations::{Implementation, input, live, many, one, output},
+    implementations::{Implementation, input, live, many, one, output, wake},
     pool::{Samples, WorkerPool},
     stats::Stats,
     worker::task,
@@ -24,6 +24,9 @@ pub struct Plan {
     pub large: u64,
     pub large_rounds: usize,
     pub small_rounds: usize,
+    /// How often two threads wake each other.
+    pub wakes: u64,
+    pub wake_rounds: usize,
 }
 
 impl Plan {
@@ -36,6 +39,8 @@ impl Plan {
         large: 200_000_000,
         large_rounds: 30,
         small_rounds: 1_000,
+        wakes: 1_000,
+        wake_rounds: 100,
     };
     pub const CHECK: Plan = Plan {
         short_rounds: 200,
@@ -46,6 +51,8 @@ impl Plan {
         large: 100_000_000,
         large_rounds: 5,
         small_rounds: 200,
+        wakes: 1_000,
+        wake_rounds: 10,
     };
 }
 
@@ -57,6 +64,7 @@ pub struct Results {
     pub output: Vec<Row<Output>>,
     pub input: Vec<Row<Times>>,
     pub live: Vec<Row<Times>>,
+    pub wake: Vec<Row<Times>>,
     pub elapsed: Duration,
 }
 
@@ -120,6 +128,7 @@ pub fn measure(plan: &Plan) -> io::Result<Results> {
         output: measure_output(plan, progress)?,
         input: measure_transfer(plan, progress, input::all(), task::INPUT)?,
         live: measure_transfer(plan, progress, live::all(), task::LIVE)?,
+        wake: measure_wake(plan, progress)?,
         elapsed: start.elapsed(),
     })
 }
@@ -195,6 +204,14 @@ fn measure_transfer<M>(
 ) -> io::Result<Vec<Row<Times>>> {
     let mut pool = WorkerPool::start(&implementations)?;
     let samples = transfer(&mut pool, task, plan.large, plan.large_rounds, progress)?;
+    Ok(rows(implementations, |i, _| times(&samples[i])))
+}
+
+fn measure_wake(plan: &Plan, progress: impl Fn(&str)) -> io::Result<Vec<Row<Times>>> {
+    progress("wakes");
+    let implementations = wake::all();
+    let mut pool = WorkerPool::start(&implementations)?;
+    let samples = pool.run_in_turn(plan.wake_rounds, |_| (task::WAKE, plan.wakes))?;
     Ok(rows(implementations, |i, _| times(&samples[i])))
 }
 

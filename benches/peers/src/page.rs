@@ -1,7 +1,7 @@
 //! Writes the results as a page in Markdown.
 
 use crate::{
-    implementations::{input, live, many, output},
+    implementations::{input, live, many, output, wake},
     machine,
     measure::{One, Output, Plan, Results, Row, Times, find},
     stats::Stats,
@@ -17,6 +17,7 @@ pub fn page(plan: &Plan, results: &Results) -> String {
         held_open(&results.output),
         input(plan, &results.input),
         live(plan, &results.live),
+        wake(plan, &results.wake),
     ]
     .join("\n")
 }
@@ -37,6 +38,8 @@ on {}, in {:.0} minutes.
 Each implementation runs in a process of its own, and the rounds of all are interleaved. The first
 row of each table is its baseline, and \"baseline (repeat)\" measures the same again: how far its
 ratio is from 1.00 shows the noise. CPU times are medians, with the quartiles.
+
+![Bars: the time from exit to return, and wake-ups per second, of procwait and others](chart.svg)
 ",
         machine::description(),
         results.elapsed.as_secs_f64() / 60.0,
@@ -152,7 +155,7 @@ fn input(plan: &Plan, rows: &[Row<Times>]) -> String {
         plan.large_rounds,
     );
     let baseline = find(rows, input::BASELINE);
-    large("The input of a command", &text, rows, baseline)
+    section_of_times("The input of a command", &text, rows, baseline)
 }
 
 fn live(plan: &Plan, rows: &[Row<Times>]) -> String {
@@ -162,10 +165,19 @@ fn live(plan: &Plan, rows: &[Row<Times>]) -> String {
         plan.large_rounds,
     );
     let baseline = find(rows, live::BASELINE);
-    large("Output that is read as it comes", &text, rows, baseline)
+    section_of_times("Output that is read as it comes", &text, rows, baseline)
 }
 
-fn large(title: &str, text: &str, rows: &[Row<Times>], baseline: &Times) -> String {
+fn wake(plan: &Plan, rows: &[Row<Times>]) -> String {
+    let text = format!(
+        "Two threads that each wait for a process, or for a wake, and wake each other in turn, {} times each: wall time, and CPU time of both, in ms. Rounds: {}.",
+        plan.wakes, plan.wake_rounds,
+    );
+    let baseline = find(rows, wake::BASELINE);
+    section_of_times("A wake from another thread", &text, rows, baseline)
+}
+
+fn section_of_times(title: &str, text: &str, rows: &[Row<Times>], baseline: &Times) -> String {
     let lines = rows.iter().map(|row| {
         let mut line = vec![row.label.clone()];
         line.extend(times(&row.results, baseline, millis));

@@ -4,7 +4,7 @@
 
 use crate::{
     child::{self, EXIT_CODE, Spawner, now, reap},
-    implementations::{Implementation, input, live, many, one, output},
+    implementations::{Implementation, input, live, many, one, output, wake},
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::{
@@ -36,6 +36,8 @@ pub mod task {
     pub const INPUT: &str = "input";
     /// Like `OUTPUT`, but keeps nothing of the output.
     pub const LIVE: &str = "live";
+    /// Two threads wake each other this many times. Answers wall time and CPU time.
+    pub const WAKE: &str = "wake";
 }
 
 /// A timeout that does not pass.
@@ -86,6 +88,14 @@ pub fn run(name: &str) -> io::Result<()> {
                 let method = method(live::all(), name);
                 let command = [child::PROGRAM, "0", &argument.to_string()];
                 transfer(|| Some(method(&command, LONG)), |length| *length)
+            }
+            task::WAKE => {
+                let (method, count) = (method(wake::all(), name), argument as usize);
+                let run = || {
+                    method(count);
+                    Some(())
+                };
+                transfer(run, |()| 0)
             }
             _ => panic!("unknown task {task}"),
         };

@@ -5,6 +5,7 @@ pub mod live;
 pub mod many;
 pub mod one;
 pub mod output;
+pub mod wake;
 
 use async_io::Timer;
 use futures_lite::FutureExt as _;
