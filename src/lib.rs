@@ -1,8 +1,7 @@
 //! Wait for any process to exit, child or not, with a timeout.
 //!
 //! ```no_run
-//! use std::time::Duration;
-//!
+//! # use std::time::Duration;
 //! # let pid = 1;
 //! match procwait::wait_pid(pid, Some(Duration::from_secs(5)))? {
 //!     Some(exit) => println!("{exit}"), // "exited with code 3"
@@ -11,39 +10,32 @@
 //! # Ok::<(), procwait::Error>(())
 //! ```
 //!
-//! The wait sleeps in the kernel until the process exits: on a pidfd on Linux, a kqueue on
+//! | To | use |
+//! |---|---|
+//! | wait for a pid, once | [`wait_pid`] |
+//! | wait repeatedly, or from several threads | [`Process`] |
+//! | kill, signal or stop it; signal its process group | [`kill`](Process::kill), [`send_signal`](Process#method.send_signal), [`stop`](Process#method.stop); [`send_signal_to_group`](Process#method.send_signal_to_group) |
+//! | adopt a pidfd, or a process handle | [`Process::from_pidfd`](Process#method.from_pidfd), [`from_handle`](https://docs.rs/procwait/latest/x86_64-pc-windows-msvc/procwait/struct.Process.html#method.from_handle) |
+//! | find the same process after a restart | [`Process::identity`], [`open_identity`](Process::open_identity) |
+//! | wait for a [`Child`], stop it, share it | [`ChildExt::wait_timeout`], [`stop`](ChildExt#tymethod.stop), [`process`](ChildExt::process) |
+//! | read its output, write its input | [`ChildExt::output_timeout`] |
+//! | follow its output; read on after its exit | [`read_timeout`](ChildExt::read_timeout); [`read_to_end_timeout`](ChildExt::read_to_end_timeout) |
+//! | run a [`Command`] with a timeout | [`CommandExt::output_timeout`] |
+//! | … with input, or with a limit on its output | [`output_timeout_with`](CommandExt::output_timeout_with), [`Captured`] |
+//! | wait for the next exit of many; interrupt that | [`WaitSet`]; [`waker`](WaitSet::waker) |
+//! | wait for the first of a list, or for all | [`wait_any`], [`wait_all`] |
+//! | await a process, the next exit of a set, output | [`Process::wait_on_tokio`], [`WaitSet`][`WaitSet::wait_on_tokio`], [`ChildExt`][`ChildExt::output_on_tokio`] |
+//! | use your own event loop | [`Process::as_event_fd`](Process#method.as_event_fd), [`WaitSet::as_event_fd`](WaitSet#method.as_event_fd) |
+//!
+//! A wait sleeps in the kernel until the process exits: on a pidfd on Linux, a kqueue on
 //! macOS and the BSDs, a process handle on Windows. Where that is not available (an old kernel,
 //! a sandbox, no descriptors left, another Unix), it polls with exponential backoff, within the
 //! same deadline.
 //!
-//! # Which function to use
-//!
-//! | You have | You want to | Use |
-//! |---|---|---|
-//! | a pid | wait for it once | [`wait_pid`] |
-//! | a pid | keep the process open: wait repeatedly or from several threads, [kill](Process::kill) it, [signal](Process#method.send_signal) it, [stop](Process#method.stop) it | [`Process`] |
-//! | a pid, for later | find the same process again, also after a restart of your program | [`Process::identity`], [`Process::open_identity`] |
-//! | a pidfd, or a process handle | the same as with a pid, without the risk that it is another process's | `Process::from_pidfd` on Linux, `Process::from_handle` on Windows |
-//! | a pid | signal the process and all in its process group | [`Process::send_signal_to_group`](Process#method.send_signal_to_group) |
-//! | a [`Child`] | wait with a timeout | [`ChildExt::wait_timeout`] |
-//! | a [`Child`] | read its output while you wait, with a timeout | [`ChildExt::output_timeout`] |
-//! | a [`Child`] | follow its output | [`ChildExt::read_timeout`] |
-//! | a [`Child`] | read what others write to its pipes after its exit | [`ChildExt::read_to_end_timeout`] |
-//! | a [`Child`] | wait for it, kill it or signal it from another thread | [`ChildExt::process`] |
-//! | a [`Child`] | ask it to exit, and kill it if it does not | [`ChildExt::stop`](ChildExt#tymethod.stop) |
-//! | a [`Command`] | collect its output, and kill it on timeout | [`CommandExt::output_timeout`] |
-//! | a [`Command`] | the same with input, or a limit on the output | [`CommandExt::output_timeout_with`], [`Captured::input`] |
-//! | many pids, or many [`Process`]es | get each exit as it happens | [`WaitSet`] |
-//! | a set that changes | wait in one thread, and insert from others | [`WaitSet::waker`] |
-//! | many pids | wait for the first of them to exit, or for all | [`wait_any`], [`wait_all`] |
-//! | an async runtime | await a process | [`Process::wait_on_tokio`], [`Process::wait_on_async_io`] |
-//! | an async runtime | await the next exit of many | [`WaitSet::wait_on_tokio`], [`WaitSet::wait_on_async_io`] |
-//! | an async runtime | await the output of a [`Child`] | [`ChildExt::output_on_tokio`], [`ChildExt::output_on_async_io`] |
+//! The methods that await need the feature `tokio` or `async-io` ([`Process::wait_on_async_io`] and so
+//! on). async-io (used by smol and async-std) works with any executor.
 //!
 //! Recipes for a supervisor, a pid file, an init for a container and more are in `docs/recipes.md`.
-//!
-//! The methods for async runtimes need the features `tokio` and `async-io`. async-io (used by smol
-//! and async-std) works with any executor.
 //!
 //! # What counts as exited
 //!
@@ -106,7 +98,7 @@
 )]
 #![cfg_attr(
     not(feature = "async-io"),
-    doc = "[`Process::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_async_io\n[`WaitSet::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.WaitSet.html#method.wait_on_async_io\n[`ChildExt::output_on_async_io`]: https://docs.rs/procwait/latest/procwait/trait.ChildExt.html#tymethod.output_on_async_io"
+    doc = "[`Process::wait_on_async_io`]: https://docs.rs/procwait/latest/procwait/struct.Process.html#method.wait_on_async_io"
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -119,7 +119,8 @@ impl Process {
     /// Returns `Some` if the process has exited, and `None` if it was sent `SIGKILL`: then
     /// wait for it, with a timeout. Most processes exit at once, but not one in
     /// uninterruptible sleep or in a frozen cgroup. To process 1 of its own pid namespace, a
-    /// sender inside that namespace can send `SIGKILL` without any effect.
+    /// sender inside that namespace can send `SIGKILL` without any effect. Only this process is
+    /// signaled: for its process group, use [`send_signal_to_group`](Process::send_signal_to_group).
     ///
     /// # Errors
     ///

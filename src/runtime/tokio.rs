@@ -94,6 +94,8 @@ impl WaitSet {
     ///
     /// All else is as for [`Process::wait_on_tokio`].
     ///
+    /// [`tokio::time::timeout`]: https://docs.rs/tokio/latest/tokio/time/fn.timeout.html
+    ///
     /// # Errors
     ///
     /// As for [`wait`](WaitSet::wait).
