@@ -325,9 +325,14 @@ fn set_is_awaited_without_descriptors() {
                 set.insert(child.id()).unwrap();
                 for set in [&mut empty, &mut set] {
                     let waker = set.waker();
-                    let wait = async { panic!("{:?}", runtime.wait_in_set(set).await) };
-                    let share = cpu_share(Duration::from_secs(1), wait).await;
-                    assert!(share < 0.5, "{share:.2} of a core"); // A spin takes a whole core.
+                    // A spin takes a whole core each time. A busy virtual machine also counts what its
+                    // host takes from it.
+                    let mut shares = Vec::new();
+                    while shares.last().is_none_or(|&share| share > 0.5) {
+                        assert!(shares.len() < 3, "shares of a core: {shares:.2?}");
+                        let wait = async { panic!("{:?}", runtime.wait_in_set(set).await) };
+                        shares.push(cpu_share(Duration::from_secs(1), wait).await);
+                    }
                     let mut wait = runtime.wait_in_set(set);
                     assert!(poll_once(&mut wait).await.is_none());
                     waker.wake();
