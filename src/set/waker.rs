@@ -70,7 +70,7 @@ impl fmt::Debug for SetWaker {
 /// What a set shares with its wakers.
 #[derive(Debug)]
 pub(super) struct WakeState {
-    /// Changed only while `inner` is locked.
+    /// Set only while `inner` is locked.
     is_woken: AtomicBool,
     inner: Mutex<Inner>,
     /// Ends a wait for events. None while there is no descriptor for it. Set only while `inner` is
@@ -111,7 +111,7 @@ impl WakeState {
     }
 
     fn wake(&self, inner: &mut Inner) {
-        if self.is_woken.swap(true, Ordering::Relaxed) {
+        if self.is_woken.swap(true, Ordering::Release) {
             return;
         }
         if let Some(event) = self.event.get() {
@@ -126,10 +126,10 @@ impl WakeState {
         self.is_woken.load(Ordering::Relaxed) && self.is_owner()
     }
 
-    /// The lock makes visible what the threads that woke the set did before that.
+    /// Makes visible what the threads that woke the set did before that. Does not lock: the thread that
+    /// has just ended this wait still holds the lock. It may signal the event only after this.
     pub(super) fn take(&self) {
-        let _inner = self.is_owner().then(|| lock(&self.inner));
-        self.is_woken.store(false, Ordering::Relaxed);
+        self.is_woken.swap(false, Ordering::Acquire);
     }
 
     pub(super) fn has_wakers(&self) -> bool {
@@ -226,13 +226,12 @@ impl WaitSet {
         };
         let is_stale = |token: Token| token != Token::WAKE && !self.is_member(token);
         self.ready.drop_first_while(is_stale);
-        let is_ready = || !self.ready.is_empty() || !self.replaced.is_empty() || wake.is_woken();
-        if !is_ready() {
-            event.reset();
-        }
-        // Checked again, as the reset can have hidden a wake.
-        if is_ready() {
+        // No wake is under way meanwhile, which the reset could hide, or which could signal after it.
+        let _inner = lock(&wake.inner);
+        if !self.ready.is_empty() || !self.replaced.is_empty() || wake.is_woken() {
             event.signal();
+        } else {
+            event.reset();
         }
     }
 }
