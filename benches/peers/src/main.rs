@@ -18,7 +18,7 @@ const USAGE: &str = "\
 usage: procwait-peers [--check]
 
 Prints tables, in Markdown, and writes them to docs/measured.md, and a chart to
-docs/chart.svg. Takes ten minutes.
+docs/chart.svg. Takes a quarter of an hour.
   --check  measures less, within a minute, writes to the directory of its executable
            instead, and fails if procwait is much slower than it should be";
 
