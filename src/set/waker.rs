@@ -126,8 +126,9 @@ impl WakeState {
         self.is_woken.load(Ordering::Relaxed) && self.is_owner()
     }
 
-    /// Makes visible what the threads that woke the set did before that. Does not lock: the thread that
-    /// has just ended this wait still holds the lock. It may signal the event only after this.
+    /// Makes visible what the threads that woke the set did before that. Does not take the lock, as a
+    /// thread that wakes the set holds it until it has signaled the event. (If that comes after this, the
+    /// next sleep ends early, and the wait goes on.)
     pub(super) fn take(&self) {
         self.is_woken.swap(false, Ordering::Acquire);
     }
