@@ -90,12 +90,8 @@ pub fn run(name: &str) -> io::Result<()> {
                 transfer(|| Some(method(&command, LONG)), |length| *length)
             }
             task::WAKE => {
-                let (method, count) = (method(wake::all(), name), argument as usize);
-                let run = || {
-                    method(count);
-                    Some(())
-                };
-                transfer(run, |()| 0)
+                let method = method(wake::all(), name);
+                timed(|| method(argument as usize)).0
             }
             _ => panic!("unknown task {task}"),
         };
@@ -161,11 +157,16 @@ fn many(
 }
 
 fn transfer<T>(run: impl FnOnce() -> Option<T>, length: fn(&T) -> usize) -> Vec<f64> {
-    let (start, cpu) = (now(), cpu_time());
-    let output = run();
-    let mut answer = vec![ns(now() - start), cpu_time() - cpu];
+    let (mut answer, output) = timed(run);
     answer.extend(output.map(|output| length(&output) as f64));
     answer
+}
+
+/// Wall time and CPU time, and what `run` returned.
+fn timed<T>(run: impl FnOnce() -> T) -> (Vec<f64>, T) {
+    let (start, cpu) = (now(), cpu_time());
+    let returned = run();
+    (vec![ns(now() - start), cpu_time() - cpu], returned)
 }
 
 fn ns(duration: Duration) -> f64 {

@@ -37,23 +37,19 @@ pub fn all() -> Vec<Implementation<Method>> {
 
 fn bare_epoll(count: usize) {
     let pidfd = pidfd_open(child::pid(parent_id()), PidfdFlags::empty()).unwrap();
-    let [(ping, wait_for_ping), (pong, wait_for_pong)] = [(); 2].map(|()| {
+    in_turn(count, || {
         let event = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         for (fd, data) in [(&event, 0), (&pidfd, 1)] {
             let data = epoll::EventData::new_u64(data);
             epoll::add(&epoll, fd, data, epoll::EventFlags::IN).unwrap();
         }
-        let wait = {
-            let event = event.try_clone().unwrap();
-            move || wait_for_event(&epoll, &event)
-        };
+        let waking_event = event.try_clone().unwrap();
         let wake = move || {
-            write(&event, &1_u64.to_ne_bytes()).unwrap();
+            write(&waking_event, &1_u64.to_ne_bytes()).unwrap();
         };
-        (wake, wait)
+        (wake, move || wait_for_event(&epoll, &event))
     });
-    in_turn(count, (ping, wait_for_pong), (pong, wait_for_ping));
 }
 
 fn wait_for_event(epoll: &OwnedFd, event: &OwnedFd) {
@@ -64,32 +60,27 @@ fn wait_for_event(epoll: &OwnedFd, event: &OwnedFd) {
 }
 
 fn set_waker(count: usize) {
-    let [(ping, wait_for_ping), (pong, wait_for_pong)] = [(); 2].map(|()| {
+    in_turn(count, || {
         let mut set = WaitSet::new();
         set.insert(parent_id()).unwrap();
         let waker = set.waker();
         let wake = move || waker.wake();
-        let wait = move || assert_eq!(set.wait(None).unwrap(), None);
-        (wake, wait)
+        (wake, move || assert_eq!(set.wait(None).unwrap(), None))
     });
-    in_turn(count, (ping, wait_for_pong), (pong, wait_for_ping));
 }
 
 fn channel(count: usize) {
-    let [(ping, wait_for_ping), (pong, wait_for_pong)] = [(); 2].map(|()| {
+    in_turn(count, || {
         let (sender, receiver) = mpsc::channel();
         let wake = move || sender.send(()).unwrap();
-        let wait = move || receiver.recv().unwrap();
-        (wake, wait)
+        (wake, move || receiver.recv().unwrap())
     });
-    in_turn(count, (ping, wait_for_pong), (pong, wait_for_ping));
 }
 
-fn in_turn(
-    count: usize,
-    (ping, mut wait_for_pong): (impl Fn(), impl FnMut()),
-    (pong, mut wait_for_ping): (impl Fn() + Send, impl FnMut() + Send),
-) {
+/// `pair` makes two functions: one that wakes, and one that waits for that.
+fn in_turn<W: Fn() + Send, R: FnMut() + Send>(count: usize, pair: impl Fn() -> (W, R)) {
+    let (ping, mut wait_for_ping) = pair();
+    let (pong, mut wait_for_pong) = pair();
     thread::scope(|scope| {
         scope.spawn(move || {
             for _ in 0..count {
