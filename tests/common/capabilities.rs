@@ -31,11 +31,19 @@ pub fn is_gvisor() -> bool {
     std::fs::exists("/proc/sentry-meminfo").unwrap_or(false)
 }
 
+fn backend() -> Backend {
+    Process::open(process::id()).unwrap().backend()
+}
+
 /// Whether the kernel has pidfds and this process may open them.
 #[cfg(target_os = "linux")]
 pub fn has_pidfd() -> bool {
-    let process = Process::open(process::id()).unwrap();
-    process.backend() == Backend::PidFd
+    backend() == Backend::PidFd
+}
+
+/// Whether processes are waited for by events, and not polled.
+pub fn has_events() -> bool {
+    backend() != Backend::Polling
 }
 
 /// The major and minor version of the kernel.
