@@ -6,6 +6,7 @@ mod common;
 
 use common::{
     Helper, LONG, exit_of, helper, helper_command, in_subprocess, open_by_all, skip, spawn,
+    wait_until_stopped,
 };
 use nix::{
     libc,
@@ -218,9 +219,12 @@ fn stopped_group_is_continued() {
     for index in 0..2 {
         let mut leader = leader("ignore-stdin");
         let process = open_by_all(leader.id()).swap_remove(index);
-        for signal in [libc::SIGSTOP, libc::SIGTERM, libc::SIGCONT] {
-            assert!(send(&process, signal));
-        }
+        assert!(send(&process, libc::SIGSTOP));
+        // Before it is stopped, SIGTERM would end it at once.
+        wait_until_stopped(&leader);
+        assert!(send(&process, libc::SIGTERM));
+        assert_eq!(process.try_wait().unwrap(), None);
+        assert!(send(&process, libc::SIGCONT));
         let exit = process.wait_timeout(LONG).unwrap().unwrap();
         assert_eq!(exit.signal(), Some(libc::SIGTERM));
         leader.wait().unwrap();

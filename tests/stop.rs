@@ -4,12 +4,14 @@
 
 mod common;
 
-use common::{Helper, LONG, SHORT, exit_of, helper, helper_command, ready_helper, spawn};
+use common::{
+    Helper, LONG, SHORT, exit_of, helper, helper_command, ready_helper, spawn, wait_until_stopped,
+};
 use nix::{
     libc,
     sys::{
         signal::{Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::{WaitStatus, waitpid},
     },
     unistd::Pid,
 };
@@ -28,8 +30,7 @@ fn nix_pid(child: &Helper) -> Pid {
 /// Stops the child with SIGSTOP, and waits until it has stopped.
 fn suspend(child: &Helper) {
     kill(nix_pid(child), Signal::SIGSTOP).unwrap();
-    let stopped = waitpid(nix_pid(child), Some(WaitPidFlag::WUNTRACED)).unwrap();
-    assert!(matches!(stopped, WaitStatus::Stopped(..)), "{stopped:?}");
+    wait_until_stopped(child);
 }
 
 #[track_caller]

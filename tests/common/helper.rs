@@ -95,6 +95,16 @@ pub fn ready_helper(command: &str, message: &str) -> Helper {
     child
 }
 
+/// Waits until the helper is stopped, by `SIGSTOP` for example.
+#[cfg(unix)]
+#[track_caller]
+pub fn wait_until_stopped(child: &Helper) {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    let status = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+    assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
+}
+
 /// A non-child: a process whose parent is a helper.
 pub struct Grandchild {
     pub pid: u32,
