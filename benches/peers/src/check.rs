@@ -60,8 +60,8 @@ pub fn failures(results: &Results) -> Vec<String> {
     for (rows, name, baseline, bounds) in [
         (&results.input, input::COMMAND_EXT, input::BASELINE, LARGE),
         (&results.input, input::ON_TOKIO, input::TOKIO, LARGE),
-        // The baseline is a lower bound, not a peer.
-        (&results.live, live::CHILD_EXT, live::BASELINE, (5.0, 3.0)),
+        // The baseline is a lower bound, not a peer: the CPU time is 2 to 3 times its own.
+        (&results.live, live::CHILD_EXT, live::BASELINE, (5.0, 5.0)),
     ] {
         let (row, baseline) = (find(rows, name), find(rows, baseline));
         transfers.push((name, "large", row, baseline, bounds));
