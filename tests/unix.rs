@@ -6,8 +6,7 @@
 mod common;
 
 use common::{
-    LONG, SHORT, handle_signal, has_events, helper, helper_command, in_subprocess, open_by_all,
-    spawn,
+    LONG, SHORT, handle_signal, helper, helper_command, in_subprocess, open_by_all, spawn,
 };
 use nix::{
     sys::pthread::{Pthread, pthread_kill, pthread_self},
@@ -309,6 +308,7 @@ fn eintr_does_not_move_the_deadline() {
 #[cfg(not(target_os = "openbsd"))] // It has no `waitid` in rustix.
 mod slow_signal_handler {
     use super::*;
+    use common::has_events;
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     use std::sync::{LazyLock, atomic::AtomicU64};
 
